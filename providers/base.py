@@ -1,0 +1,121 @@
+"""The border with the providers, in our words: frozen values in, frozen values out.
+
+An adapter translates these to one SDK and back. It knows no model, no task and no request.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+Channel = Literal["sms", "mms", "email"]
+ReportedStatus = Literal["sent", "delivered", "undelivered"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundMessage:
+    """One attempt to send one message.
+
+    `sender` and `recipient` are normalised (E.164, short code, alphanumeric, or email address); `attachments`
+    are https URLs. `message_id` and `attempt` travel with the call, so that every callback finds its message.
+    """
+
+    message_id: UUID
+    attempt: int
+    channel: Channel
+    sender: str
+    recipient: str
+    body: str = ""
+    subject: str = ""
+    html: str = ""
+    attachments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The provider took the message over. `provider_message_id` is "" when its answer named none."""
+
+    provider_message_id: str
+    segments: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """A request from a provider as it came: the public URL it called (query included), its raw body, its headers.
+
+    Header names are lower case.
+    """
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Signature(Enum):
+    """What the signature of a callback says: `INVALID` covers wrong and malformed ones alike."""
+
+    VALID = "valid"
+    MISSING = "missing"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackPart:
+    """One fact in a callback (SendGrid sends many in one request).
+
+    `dedupe_key` is the same for every repetition of the fact, at most 100 characters; `payload` is JSON-safe and
+    is all that `Provider.read_report` needs to read the fact again later.
+    """
+
+    dedupe_key: str
+    kind: Literal["status", "inbound", "unknown"]
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryReport:
+    """What a provider says became of a message.
+
+    `status` is None for what changes no status (a word we do not know, an opened mail, a message that is
+    still queued there). `provider_status` is the provider's own word. `message_id` and `attempt` are ours, where
+    the callback carried them; otherwise `provider_message_id` finds the message. `error_code` is the provider's, as text, with
+    `error_message` a sentence a person understands; both "" when nothing went wrong.
+    """
+
+    provider_message_id: str
+    status: ReportedStatus | None
+    provider_status: str
+    message_id: UUID | None = None
+    attempt: int | None = None
+    error_code: str = ""
+    error_message: str = ""
+    occurred_at: datetime | None = field(default=None)
+
+
+class Provider(Protocol):
+    """One account with a provider. Safe to share between threads; `send` runs on one event loop for its whole life."""
+
+    name: str
+
+    async def send(self, message: OutboundMessage) -> Accepted:
+        """Offer the message once, without any retry, within the account's call timeout.
+
+        Raises one of the outcomes in `providers.errors`; anything it cannot explain is `Uncertain`.
+        """
+
+    async def close(self) -> None:
+        """Close the connections that are kept alive."""
+
+    def check_signature(self, callback: Callback) -> Signature:
+        """Say whether the callback comes from the provider. Never raises."""
+
+    def split(self, callback: Callback) -> Sequence[CallbackPart]:
+        """Take a callback apart into facts, each of which counts once.
+
+        Raises `UnreadableCallback` with the reason when not even one fact can be read.
+        """
+
+    def read_report(self, payload: Mapping[str, Any]) -> DeliveryReport:
+        """Translate a part of kind "status" into our words."""
