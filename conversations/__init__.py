@@ -1,0 +1,1 @@
+"""The domain: conversations and their messages."""

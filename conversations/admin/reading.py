@@ -1,0 +1,22 @@
+"""Pages that show and never change."""
+
+from typing import Any
+
+from django.db.models import Model
+from django.http import HttpRequest
+
+
+class ReadOnly:
+    """Lets staff look and takes every other permission away: rows move by their own rules, not by a form."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """No."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """No."""
+        return False

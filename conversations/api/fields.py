@@ -1,0 +1,157 @@
+"""What a request body may hold, field by field: each refuses what it can't keep, with a code and a way out."""
+
+import ipaddress
+import json
+import re
+import unicodedata
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from rest_framework import serializers
+
+from conversations.api.paging import aware
+
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+MAX_METADATA_KEYS, MAX_METADATA_DEPTH, MAX_METADATA_BYTES = 50, 5, 4096
+
+
+class Text(serializers.CharField):
+    """Text as it came: no number, no NUL and no half of a surrogate pair passes for it."""
+
+    default_error_messages = {
+        "not_text": "Give text.",
+        "unstorable_character": "NUL and lone surrogates can't be kept.",
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"trim_whitespace": False, **kwargs})
+        # Ours says the same with a code of its own, and lone surrogates would be an error only in the database.
+        self.validators = [each for each in self.validators if not type(each).__name__.startswith("Prohibit")]
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text. Raises a validation error for anything else."""
+        if not isinstance(data, str):
+            self.fail("not_text")
+        if UNSTORABLE.search(data):
+            self.fail("unstorable_character")
+        return super().to_internal_value(data)
+
+
+class Line(Text):
+    """Text without control characters, so that nothing can break out of a header."""
+
+    default_error_messages = {"control_character": "Control characters, line breaks included, are not allowed here."}
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the line. Raises a validation error for control characters."""
+        text = super().to_internal_value(data)
+        if CONTROL_CHARACTERS.search(text):
+            self.fail("control_character")
+        return text
+
+
+class Moment(serializers.Field[datetime, Any, str, Any]):
+    """A time with its offset (RFC 3339)."""
+
+    default_error_messages = {"invalid_datetime": "Give a time with its offset, such as 2026-01-31T12:00:00Z."}
+
+    def to_internal_value(self, data: Any) -> datetime:
+        """Return the time in UTC. Raises a validation error for times without an offset or beyond the calendar."""
+        try:
+            return aware(data)
+        except (TypeError, ValueError, OverflowError):
+            self.fail("invalid_datetime")
+
+    def to_representation(self, value: datetime) -> str:
+        """Return the time in RFC 3339."""
+        return value.isoformat()
+
+
+class Attachment(Line):
+    """An https URL of something to send along. Syntax and literal addresses are checked; no name is resolved."""
+
+    default_error_messages = {
+        "invalid_url": "Give an https URL of up to 2,048 characters, without user name or password.",
+        "private_address": "This URL names an address that is not public.",
+    }
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the URL. Raises a validation error if it can't be a public https URL."""
+        text = super().to_internal_value(data)
+        try:
+            url = urlsplit(text)
+            host, _ = url.hostname or "", url.port
+        except ValueError:
+            self.fail("invalid_url")
+        usable = url.scheme == "https" and host and "@" not in url.netloc and len(text) <= 2048
+        if not usable or not text.isascii() or " " in text:
+            self.fail("invalid_url")
+        if names_private_address(host):
+            self.fail("private_address")
+        return text
+
+
+def names_private_address(host: str) -> bool:
+    """Say whether a host of a URL is this machine's own name or a literal address that is not public."""
+    host = host.rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        # No public name ends in a number; what does is an address in one of its older spellings (RFC 6943, 3.1.1).
+        return re.fullmatch(r"(0x[0-9a-f]*|[0-9]+)", host.rpartition(".")[2]) is not None
+
+
+class Metadata(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
+    """A JSON object of the client's own: up to 50 keys, 5 levels and 4 KB."""
+
+    default_error_messages = {
+        "not_an_object": "Give a JSON object.",
+        "too_many_keys": f"Give at most {MAX_METADATA_KEYS} keys.",
+        "too_deep": f"Nest at most {MAX_METADATA_DEPTH} levels deep.",
+        "too_large": f"Give at most {MAX_METADATA_BYTES:,} bytes of JSON.",
+        "unstorable_character": "NUL and lone surrogates can't be kept.",
+    }
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Return the object. Raises a validation error if it is too much of anything."""
+        if not isinstance(data, dict):
+            self.fail("not_an_object")
+        if depth(data) > MAX_METADATA_DEPTH:
+            self.fail("too_deep")
+        if count_keys(data) > MAX_METADATA_KEYS:
+            self.fail("too_many_keys")
+        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        if UNSTORABLE.search(text) or "\\u0000" in text:
+            self.fail("unstorable_character")
+        if len(text.encode()) > MAX_METADATA_BYTES:
+            self.fail("too_large")
+        return data
+
+    def to_representation(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Return the object."""
+        return value
+
+
+def depth(value: Any) -> int:
+    """Return how many levels of objects and arrays stand in each other; counting stops past the limit."""
+    level, layer = 0, [value]
+    while level <= MAX_METADATA_DEPTH and (layer := [each for each in layer if isinstance(each, dict | list)]):
+        level += 1
+        layer = [below for each in layer for below in (each.values() if isinstance(each, dict) else each)]
+    return level
+
+
+def count_keys(value: Any) -> int:
+    """Return how many keys all objects in a value have together."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(count_keys, value.values()))
+    return sum(map(count_keys, value)) if isinstance(value, list) else 0
+
+
+def is_blank(text: str) -> bool:
+    """Say whether a reader would see nothing: only white space and invisible format characters."""
+    return all(character.isspace() or unicodedata.category(character) == "Cf" for character in text)

@@ -1,0 +1,264 @@
+"""Messages over HTTP: send, read, list."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from conversations import delivery, tasks
+from conversations.addresses import (
+    InvalidAddress,
+    normalise_email,
+    normalise_phone,
+    normalise_phone_sender,
+)
+from conversations.api.fields import Attachment, Line, Metadata, Moment, Text, is_blank
+from conversations.api.paging import InvalidQuery, Page, choice, identifier, moment
+from conversations.models import Conversation, Message
+from conversations.models.message import Status
+from providers import routes
+
+MAX_TEXT_CHARACTERS = 1600
+MAX_ATTACHMENTS = 10
+LONGEST_SCHEDULE = timedelta(days=366)
+EMAIL_ONLY = ("subject", "html")
+
+
+class Shape(serializers.Serializer[Any]):
+    """A request body: fields that are not declared are refused, except those it says to ignore."""
+
+    ignored: tuple[str, ...] = ()
+    default_error_messages = {"unknown_field": "There is no such field.", "not_an_object": "Give a JSON object."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the validated values. Raises a validation error that names every unknown field."""
+        if not isinstance(data, dict):
+            self.fail("not_an_object")
+        unknown = data.keys() - self.fields.keys() - set(self.ignored)
+        if unknown:
+            message = self.error_messages["unknown_field"]
+            raise serializers.ValidationError({name: [message] for name in sorted(unknown)}, code="unknown_field")
+        return super().to_internal_value(data)
+
+
+class SendRequest(Shape):
+    """The body of a send. What it validates to are the values of a `Message`, and `conversation_type`."""
+
+    ignored = ("timestamp",)
+
+    to = Line(max_length=254, source="recipient")
+    type = serializers.ChoiceField(choices=Message.Type.choices)
+    body = Text(required=False, allow_blank=True, default="")
+    html = Text(required=False, allow_blank=True, default="")
+    subject = Line(required=False, allow_blank=True, max_length=998, default="")
+    attachments = serializers.ListField(
+        child=Attachment(max_length=2048), required=False, max_length=MAX_ATTACHMENTS, default=list
+    )
+    metadata = Metadata(required=False, default=dict)
+    parent_id = serializers.UUIDField(required=False, allow_null=True, default=None)
+    conversation_type = serializers.ChoiceField(
+        choices=Conversation.Type.choices, required=False, default=Conversation.Type.DIRECT
+    )
+    send_at = Moment(required=False, allow_null=True, default=None)
+    expires_at = Moment(required=False, allow_null=True, default=None)
+    on_unresolved = serializers.ChoiceField(choices=Message.OnUnresolved.choices, required=False, default="")
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the fields, with `from`, which Python can't declare by that name, in front."""
+        return {"from": Line(max_length=254, source="sender"), **super().get_fields()}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check what takes more than one field to see."""
+        if attrs["type"] == Message.Type.SMS and attrs["attachments"]:
+            attrs["type"] = Message.Type.MMS
+        self._check_content(attrs)
+        self._check_times(attrs)
+        attrs["sender"], attrs["recipient"] = self._normalised(attrs)
+        attrs["parent"] = self._parent(attrs.pop("parent_id"))
+        return attrs
+
+    def _check_content(self, attrs: dict[str, Any]) -> None:
+        if attrs["type"] != Message.Type.EMAIL:
+            for name in EMAIL_ONLY:
+                if attrs[name]:
+                    refuse(name, "only_for_email", f"Only an email has a {name}.")
+            if len(attrs["body"]) > MAX_TEXT_CHARACTERS:
+                refuse("body", "too_long", f"A text has at most {MAX_TEXT_CHARACTERS:,} characters.")
+        if is_blank(attrs["body"]) and is_blank(attrs["html"]) and not attrs["attachments"]:
+            refuse("body", "empty_message", "Give a body or attachments.")
+
+    def _check_times(self, attrs: dict[str, Any]) -> None:
+        now, send_at, expires_at = timezone.now(), attrs["send_at"], attrs["expires_at"]
+        for name in ("send_at", "expires_at"):
+            if attrs[name] and attrs[name] > now + LONGEST_SCHEDULE:
+                refuse(name, "too_far_ahead", "Give a time within a year from now.")
+        if expires_at and expires_at <= max(now, send_at or now):
+            refuse("expires_at", "expires_too_soon", "Give a time later than now and than send_at.")
+
+    def _normalised(self, attrs: dict[str, Any]) -> tuple[str, str]:
+        region = settings.DEFAULT_PHONE_REGION
+        errors: dict[str, list[serializers.ErrorDetail]] = {}
+        normalised = []
+        for name, key in (("from", "sender"), ("to", "recipient")):
+            try:
+                if attrs["type"] == Message.Type.EMAIL:
+                    normalised.append(normalise_email(attrs[key]))
+                elif name == "from":
+                    normalised.append(normalise_phone_sender(attrs[key], region))
+                else:
+                    normalised.append(normalise_phone(attrs[key], region))
+            except InvalidAddress as error:
+                errors[name] = [serializers.ErrorDetail(str(error), error.code)]
+        if errors:
+            raise serializers.ValidationError(errors)
+        sender, recipient = normalised
+        return sender, recipient
+
+    def _parent(self, parent_id: Any) -> Message | None:
+        if parent_id is None:
+            return None
+        parent = Message.objects.filter(pk=parent_id).only("id", "conversation_id").first()
+        if parent is None:
+            refuse("parent_id", "unknown_parent", "There is no message with this id.")
+        return parent
+
+
+def refuse(field: str, code: str, text: str) -> None:
+    """Raise the validation error of one field of the body."""
+    raise serializers.ValidationError({field: [text]}, code=code)
+
+
+def represent(message: Message) -> dict[str, Any]:
+    """Return a message as the API shows it; `subject` and `html` belong to email alone."""
+    shown: dict[str, Any] = {
+        "id": message.id,
+        "conversation_id": message.conversation_id,
+        "parent_id": message.parent_id,
+        "provider": message.provider,
+        "provider_message_id": message.provider_message_id or None,
+        "direction": message.direction,
+        "status": message.status,
+        "type": message.type,
+        "from": message.sender,
+        "to": message.recipient,
+        "subject": message.subject,
+        "body": message.body,
+        "html": message.html,
+        "attachments": message.attachments,
+        "segments": message.segments,
+        "attempts": message.attempts,
+        "next_attempt_at": message.next_attempt_at,
+        "send_at": message.send_at,
+        "expires_at": message.expires_at,
+        "sent_at": message.sent_at,
+        "delivered_at": message.delivered_at,
+        "failed_at": message.failed_at,
+        "error_code": message.error_code or None,
+        "error_message": message.error_message or None,
+        "created_at": message.created_at,
+        "updated_at": message.updated_at,
+        "metadata": message.metadata,
+    }
+    if message.type != Message.Type.EMAIL:
+        del shown["subject"], shown["html"]
+    return shown
+
+
+class SendView(APIView):
+    """Accepts a message: it is a row before it is anything else."""
+
+    def post(self, request: Request) -> Response:
+        """Answer 201 with the message. By then it is committed, whatever becomes of this process or of Redis."""
+        body = SendRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        message = self.accept(body.validated_data, request.request_id)  # type: ignore[attr-defined]
+        if settings.SYNC_MESSAGE_PROCESSING:
+            delivery.deliver_now(message)
+            message.refresh_from_db()
+        elif message.send_at is None:
+            tasks.ring(message)
+        headers = {"Location": message.get_absolute_url()}
+        return Response(represent(message), status=201, headers=headers)
+
+    @staticmethod
+    def accept(values: dict[str, Any], request_id: str) -> Message:
+        """Save what was asked for."""
+        conversation_type = values.pop("conversation_type")
+        message = Message(
+            direction=Message.Direction.OUTBOUND,
+            status=Status.PENDING,
+            provider=routes.account_for(values["type"]).name,
+            request_id=request_id,
+            **values,
+        )
+        return Message.objects.accept(message, conversation_type=conversation_type)
+
+
+class MessageListView(SendView):
+    """The list of all messages; posting to it sends, as the shorter path."""
+
+    def get(self, request: Request) -> Response:
+        """Answer a page of messages, newest first."""
+        return message_list(request, Message.objects.all())
+
+
+class MessageView(APIView):
+    """One message."""
+
+    def get(self, request: Request, message_id: Any) -> Response:
+        """Answer the message as it stands."""
+        return Response(represent(get_object_or_404(Message, pk=message_id)))
+
+
+def message_list(request: Request, messages: QuerySet[Message]) -> Response:
+    """Answer the page of these messages that the query string asks for. Raises `InvalidQuery`."""
+    query = request.query_params
+    page = Page.of(query)
+    messages = messages.filter(**filters(query))
+    found, following = page.take(messages, "created_at")
+    return Response(
+        {
+            "messages": [represent(message) for message in found],
+            "total": messages.count(),
+            "limit": page.limit,
+            "offset": page.offset,
+            "next": following,
+        }
+    )
+
+
+def filters(query: Any) -> dict[str, Any]:
+    """Return the filters that a query string asks for. Raises `InvalidQuery`."""
+    return {
+        **identifier(query, "conversation_id"),
+        **identifier(query, "parent_id"),
+        **choice(query, "status", Status.values),
+        **choice(query, "direction", Message.Direction.values),
+        **choice(query, "type", Message.Type.values),
+        **address(query, "from", "sender"),
+        **address(query, "to", "recipient"),
+        **moment(query, "created_after", "created_at__gt"),
+        **moment(query, "created_before", "created_at__lt"),
+    }
+
+
+def address(query: Any, name: str, field: str) -> dict[str, Any]:
+    """Return a filter for an address, normalised as messages keep it. Raises `InvalidQuery`."""
+    value = query.get(name)
+    if value is None:
+        return {}
+    try:
+        if "@" in value:
+            return {field: normalise_email(value)}
+        # A "+" that nobody escaped in a query string arrives as a space.
+        plus_restored = f"+{value[1:]}" if value.startswith(" ") else value
+        return {field: normalise_phone_sender(plus_restored, settings.DEFAULT_PHONE_REGION)}
+    except InvalidAddress as error:
+        raise InvalidQuery({name: [str(error)]}, code=error.code) from None

@@ -1,0 +1,17 @@
+"""The API's paths; each answers with and without its trailing slash."""
+
+from django.urls import re_path
+
+from conversations.api.conversations import ConversationListView, ConversationMessagesView, ConversationView
+from conversations.api.messages import MessageListView, MessageView, SendView
+
+ID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+urlpatterns = [
+    re_path(r"^messages/?$", MessageListView.as_view()),
+    re_path(r"^messages/send/?$", SendView.as_view()),
+    re_path(rf"^messages/(?P<message_id>{ID})/?$", MessageView.as_view()),
+    re_path(r"^conversations/?$", ConversationListView.as_view()),
+    re_path(rf"^conversations/(?P<conversation_id>{ID})/?$", ConversationView.as_view()),
+    re_path(rf"^conversations/(?P<conversation_id>{ID})/messages/?$", ConversationMessagesView.as_view()),
+]

@@ -1,0 +1,197 @@
+"""Carrying messages to their providers: claim what is due, call, write down how each call ended.
+
+One event loop in each process holds all calls in flight and the kept-alive connections; the thread that asked for the
+delivery keeps the database to itself, and no transaction is open while a provider is called.
+"""
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from datetime import timedelta
+from queue import Empty, SimpleQueue
+
+from django.conf import settings
+from django.db import OperationalError
+
+from conversations.models import Message
+from conversations.models.message import Outcome, Status
+from providers import routes
+from providers.base import Channel
+from providers.errors import Misconfigured, NotSent, ProviderError, Rejected
+
+logger = logging.getLogger(__name__)
+
+LOOK_AGAIN_SECONDS = 0.2
+STOPPING = threading.Event()
+"""Set when the process is told to go: nothing more is claimed, the calls in flight are finished."""
+
+
+def deliver_due(channel: Channel) -> Counter[str]:
+    """Send what is due on a channel, for some 20 s at most; return how many ended with which status.
+
+    Rows are claimed only as calls end, so that a message waits for no slower neighbour and no claimed row lies idle.
+    """
+    calls = Calls()
+    tally: Counter[str] = Counter()
+    claim_until = time.monotonic() + settings.CLAIM_SECONDS
+    claiming = True
+    while True:
+        claiming = claiming and not STOPPING.is_set() and time.monotonic() < claim_until
+        if claiming:
+            lease_began = time.monotonic()
+            claimed = Message.objects.claim(channel, limit=calls.free, lease=lease()) if calls.free else []
+            calls.begin(claimed, lease_began)
+        if not calls.in_flight:
+            return tally
+        outcomes = calls.wait(LOOK_AGAIN_SECONDS)
+        record(outcomes)
+        tally.update(outcome.status.value for outcome in outcomes)
+
+
+def deliver_now(message: Message) -> None:
+    """Send this one message here and now, if it is due and nobody else has it; its row tells how that ended."""
+    calls = Calls()
+    lease_began = time.monotonic()
+    calls.begin(Message.objects.claim_one(message, lease=lease()), lease_began)
+    while calls.in_flight:
+        record(calls.wait(LOOK_AGAIN_SECONDS))
+
+
+def lease() -> timedelta:
+    """Return how long a claimed message is a worker's own."""
+    return timedelta(seconds=settings.LEASE_SECONDS)
+
+
+class Calls:
+    """The calls to providers that one delivery has in flight."""
+
+    def __init__(self) -> None:
+        self._ended: SimpleQueue[Outcome] = SimpleQueue()
+        self.in_flight = 0
+
+    @property
+    def free(self) -> int:
+        """How many more calls may begin."""
+        return settings.CALLS_IN_FLIGHT - self.in_flight
+
+    def begin(self, messages: list[Message], lease_began: float) -> None:
+        """Start a call for each of these claimed messages. `lease_began` is the monotonic time before the claim."""
+        if not messages:
+            return
+        self.in_flight += len(messages)
+        begin_before = lease_began + settings.LEASE_SECONDS - settings.PROVIDER_TIMEOUT_SECONDS
+        begin_before -= settings.LEASE_MARGIN_SECONDS
+        loop = event_loop()
+        loop.call_soon_threadsafe(self._start, loop, messages, begin_before)
+
+    def _start(self, loop: asyncio.AbstractEventLoop, messages: list[Message], begin_before: float) -> None:
+        for message in messages:
+            task = loop.create_task(call(message, begin_before))
+            task.add_done_callback(lambda ended: self._ended.put(ended.result()))
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Return the calls that have ended, waiting up to `seconds` for the first of them."""
+        outcomes: list[Outcome] = []
+        try:
+            outcomes.append(self._ended.get(timeout=seconds))
+            while True:
+                outcomes.append(self._ended.get_nowait())
+        except Empty:
+            self.in_flight -= len(outcomes)
+            return outcomes
+
+
+async def call(message: Message, begin_before: float) -> Outcome:
+    """Offer one claimed message to its provider and say how that ended. Never raises."""
+    if time.monotonic() > begin_before:
+        return not_begun(message)
+    try:
+        accepted = await routes.account_for(message.as_outbound().channel).send(message.as_outbound())
+    except ProviderError as error:
+        return outcome_of(message, error)
+    except Exception:
+        logger.exception("message %s attempt %s: the adapter broke", message.id, message.attempts)
+        return Outcome(
+            message_id=message.id,
+            attempt=message.attempts,
+            status=Status.UNCERTAIN,
+            error_code="unexpected",
+            error_message="The call broke in a way that says nothing about whether it was sent.",
+        )
+    return Outcome(
+        message_id=message.id,
+        attempt=message.attempts,
+        status=Status.SENT,
+        provider_message_id=accepted.provider_message_id,
+        segments=accepted.segments,
+    )
+
+
+def not_begun(message: Message) -> Outcome:
+    """Put back a message whose lease leaves no time for the call: as it was, without having spent an attempt."""
+    return Outcome(message_id=message.id, attempt=message.attempts, status=Status.PENDING, retry_in=0, spent=False)
+
+
+def outcome_of(message: Message, error: ProviderError) -> Outcome:
+    """Return what becomes of a message whose attempt ended with this error."""
+    match error:
+        case Rejected():
+            status, retry_in = Status.FAILED, None
+        case NotSent() | Misconfigured():
+            status, retry_in = Status.PENDING, retry_delay(message.attempts, getattr(error, "retry_after", None))
+        case _:
+            status, retry_in = Status.UNCERTAIN, None
+    logger.info("message %s attempt %s: %s (%s)", message.id, message.attempts, type(error).__name__, error.code)
+    return Outcome(
+        message_id=message.id,
+        attempt=message.attempts,
+        status=status,
+        error_code=error.code[:50],
+        error_message=error.message[:500],
+        retry_in=retry_in,
+    )
+
+
+def retry_delay(attempt: int, retry_after: float | None) -> float:
+    """Return the seconds until the next try: full jitter below a doubling ceiling, never sooner than asked for.
+
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    ceiling = min(settings.RETRY_CEILING_SECONDS, settings.RETRY_BASE_SECONDS * 2 ** (attempt - 1))
+    return max(random.uniform(0, ceiling), min(retry_after or 0, settings.RETRY_CEILING_SECONDS))
+
+
+def record(outcomes: list[Outcome]) -> None:
+    """Write outcomes down, trying again while the database is away and the leases last.
+
+    What can't be written in that time is not lost: the leases run out and the messages stand as uncertain.
+    """
+    if not outcomes:
+        return
+    give_up_at = time.monotonic() + settings.LEASE_SECONDS
+    while True:
+        try:
+            Message.objects.record_outcomes(outcomes)
+            return
+        except OperationalError:
+            if time.monotonic() > give_up_at:
+                raise
+            logger.warning("the database is away; %s outcomes wait to be written", len(outcomes))
+            time.sleep(0.5)
+
+
+_loop: asyncio.AbstractEventLoop | None = None
+_loop_lock = threading.Lock()
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """Return this process's event loop, running in a thread of its own from the first call on."""
+    global _loop
+    with _loop_lock:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="provider-calls", daemon=True).start()
+        return _loop

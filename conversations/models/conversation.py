@@ -1,0 +1,87 @@
+"""A conversation: what two addresses say to each other on one channel."""
+
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+from uuid_utils.compat import uuid7
+
+from conversations.addresses import participants_key
+
+
+class Conversation(models.Model):
+    """A thread between two addresses.
+
+    Between one pair there is at most one *open* (active or archived) direct conversation, and any number of closed
+    ones and of threads; so a lookup by pair asks for the open direct one, or takes many. SMS and MMS share a thread.
+    `participant_from` and `participant_to` stand as the first message had them.
+    """
+
+    class ChannelType(models.TextChoices):
+        """What the two write to each other on."""
+
+        SMS = "sms", "SMS and MMS"
+        EMAIL = "email", "Email"
+
+    class Type(models.TextChoices):
+        """`direct` is found again by its pair; a `thread` only by its own id."""
+
+        DIRECT = "direct"
+        THREAD = "thread"
+
+    class Status(models.TextChoices):
+        """A new message wakes an archived conversation; a closed one stays closed, and the pair gets a new one."""
+
+        ACTIVE = "active"
+        ARCHIVED = "archived"
+        CLOSED = "closed"
+
+    OPEN = (Status.ACTIVE, Status.ARCHIVED)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    participants_key = models.TextField(editable=False)
+    participant_from = models.CharField(max_length=254)
+    participant_to = models.CharField(max_length=254)
+    channel_type = models.CharField(max_length=5, choices=ChannelType.choices)
+    type = models.CharField(max_length=6, choices=Type.choices, default=Type.DIRECT)
+    status = models.CharField(max_length=8, choices=Status.choices, default=Status.ACTIVE)
+    title = models.CharField(max_length=200, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    last_message_at = models.DateTimeField(null=True, editable=False)
+    message_count = models.PositiveIntegerField(default=0, editable=False)
+    unread_count = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participants_key"],
+                condition=Q(type="direct", status__in=["active", "archived"]),
+                name="one_open_direct_conversation_per_pair",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["active", "archived", "closed"]), name="conversation_status_in_words"
+            ),
+            models.CheckConstraint(condition=Q(type__in=["direct", "thread"]), name="conversation_type_in_words"),
+            models.CheckConstraint(
+                condition=Q(channel_type__in=["sms", "email"]), name="conversation_channel_in_words"
+            ),
+        ]
+        indexes = [
+            models.Index(F("last_message_at").desc(nulls_last=True), F("id").desc(), name="conversations_latest_first"),
+            models.Index(fields=["participant_from", "-last_message_at"], name="conversations_of_sender"),
+            models.Index(fields=["participant_to", "-last_message_at"], name="conversations_of_recipient"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or f"{self.participant_from} – {self.participant_to}"
+
+    def get_absolute_url(self) -> str:
+        """Return its path in the API."""
+        return f"/api/v1/conversations/{self.id}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, with the key that the participants make."""
+        self.participants_key = participants_key(self.channel_type, self.participant_from, self.participant_to)
+        super().save(*args, **kwargs)

@@ -1,0 +1,409 @@
+"""A message, the life of it, and what was recorded on the way."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, models, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from conversations.addresses import participants_key
+from conversations.models import statements
+from conversations.models.conversation import Conversation
+from providers.base import Channel, DeliveryReport, OutboundMessage
+
+
+class Status(models.TextChoices):
+    """The life of a message.
+
+        pending ──▶ sending ──▶ sent ──▶ delivered | undelivered
+         ▲  │          │ │        ▲
+         │  │          │ └▶ uncertain ──▶ unresolved        nobody knows; settled with the provider, or held
+         │  │          └──▶ failed                          refused for good
+         │  └──▶ canceled | expired
+         └── every attempt that provably was not sent comes back here
+
+    What a provider reports is a fact, what we conclude from silence a guess: facts overwrite guesses, never the other
+    way round. So a callback may come before our own "sent" is written, twice, or late.
+    """
+
+    PENDING = "pending"  # saved; waiting for a worker, for its time, or for its next try
+    SENDING = "sending"  # a worker holds it, under a lease, and is talking to the provider
+    UNCERTAIN = "uncertain"  # the call ended without an answer; being settled with the provider
+    UNRESOLVED = "unresolved"  # could not be settled; held for a person or a policy
+    FAILED = "failed"  # never accepted; error_code and error_message say why
+    SENT = "sent"  # the provider accepted it
+    DELIVERED = "delivered"  # it reached the phone or mailbox
+    UNDELIVERED = "undelivered"  # accepted, but could not be delivered, or bounced
+    CANCELED = "canceled"  # stopped by the client
+    EXPIRED = "expired"  # still pending past expires_at
+    RECEIVED = "received"  # inbound
+
+
+# What we concluded or saw before the provider's acceptance reached us: its word is worth more than any of these.
+NOT_KNOWN_AS_ACCEPTED = frozenset(
+    {Status.PENDING, Status.SENDING, Status.UNCERTAIN, Status.UNRESOLVED, Status.FAILED, Status.EXPIRED}
+)
+
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.SENDING: frozenset({Status.PENDING}),
+    Status.PENDING: frozenset({Status.SENDING, Status.UNCERTAIN}),
+    Status.UNCERTAIN: frozenset({Status.SENDING}),
+    Status.FAILED: frozenset({Status.SENDING, Status.UNCERTAIN}),
+    Status.SENT: NOT_KNOWN_AS_ACCEPTED,
+    Status.DELIVERED: NOT_KNOWN_AS_ACCEPTED | {Status.SENT},
+    Status.UNDELIVERED: NOT_KNOWN_AS_ACCEPTED | {Status.SENT, Status.DELIVERED},
+    Status.EXPIRED: frozenset({Status.PENDING}),
+}
+"""Where a message may come from, for every status it may move to. `undelivered` beats `delivered` because a mailbox
+that took a mail may still bounce it (SendGrid: "a bounce may follow a delivered event")."""
+
+# A report on an earlier attempt may only raise the message: somebody has it, whatever became of the later attempts.
+RAISED_BY_AN_EARLIER_ATTEMPT = frozenset(Status) - {Status.DELIVERED, Status.CANCELED, Status.RECEIVED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended, as the worker that made it saw it: what the row becomes."""
+
+    message_id: UUID
+    attempt: int
+    status: Status
+    provider_message_id: str = ""
+    segments: int | None = None
+    error_code: str = ""
+    error_message: str = ""
+    retry_in: float | None = None
+    """Seconds until the next try; set exactly when `status` is pending."""
+    spent: bool = True
+    """False when the call was never begun, so that the attempt is given back."""
+
+
+def _accept_parameters(message: "Message", conversation_type: str) -> dict[str, Any]:
+    channel_type = Conversation.ChannelType.EMAIL if message.type == "email" else Conversation.ChannelType.SMS
+    return {
+        "conversation_id": uuid7(),
+        "participants_key": participants_key(channel_type, message.sender, message.recipient),
+        "channel_type": channel_type,
+        "conversation_type": conversation_type,
+        "parent_conversation_id": message.parent.conversation_id if message.parent else None,
+        "unread": 0,
+        "id": message.id,
+        "parent_id": message.parent_id,
+        "type": message.type,
+        "sender": message.sender,
+        "recipient": message.recipient,
+        "subject": message.subject,
+        "body": message.body,
+        "html": message.html,
+        "attachments": json.dumps(message.attachments),
+        "metadata": json.dumps(message.metadata),
+        "on_unresolved": message.on_unresolved,
+        "request_id": message.request_id,
+        "provider": message.provider,
+        "send_at": message.send_at,
+        "expires_at": message.expires_at,
+        "expires_after": timedelta(seconds=settings.EXPIRES_AFTER_SECONDS),
+    }
+
+
+def _accepted(message: "Message", row: tuple[UUID, datetime, datetime, datetime]) -> "Message":
+    message.conversation_id, message.next_attempt_at, message.expires_at, message.created_at = row
+    message.updated_at = message.created_at
+    message._state.adding = False
+    message._state.db = connection.alias
+    return message
+
+
+def _outcome_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
+    moves = [(source.value, target.value) for target, sources in MOVES.items() for source in sources]
+    return {
+        "ids": [outcome.message_id for outcome in outcomes],
+        "attempts": [outcome.attempt for outcome in outcomes],
+        "statuses": [outcome.status.value for outcome in outcomes],
+        "provider_message_ids": [outcome.provider_message_id for outcome in outcomes],
+        "segments": [outcome.segments for outcome in outcomes],
+        "error_codes": [outcome.error_code for outcome in outcomes],
+        "error_messages": [outcome.error_message for outcome in outcomes],
+        "retry_in": [outcome.retry_in for outcome in outcomes],
+        "spent": [outcome.spent for outcome in outcomes],
+        "moves_from": [source for source, _ in moves],
+        "moves_to": [target for _, target in moves],
+    }
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    """What is done to many messages, and how one is made."""
+
+    def accept(self, message: "Message", *, conversation_type: str = Conversation.Type.DIRECT) -> "Message":
+        """Insert an outbound message with its conversation and its first event; return it as it stands then.
+
+        It joins its parent's conversation; else (or where that is closed) the pair's open direct one, made if needed;
+        with type `thread` always a new one. One statement, so it holds wholly or not at all without a transaction.
+        """
+        parameters = _accept_parameters(message, conversation_type)
+        with connection.cursor() as cursor:
+            if message.parent is not None:
+                cursor.execute(statements.JOIN_CONVERSATION + statements.INSERT_MESSAGE, parameters)
+                row = cursor.fetchone()
+                if row is not None:
+                    return _accepted(message, row)
+            cursor.execute(statements.OPEN_CONVERSATION + statements.INSERT_MESSAGE, parameters)
+            return _accepted(message, cursor.fetchone())
+
+    def claim(self, channel: Channel, *, limit: int, lease: timedelta) -> list["Message"]:
+        """Take up to `limit` due messages of a channel, longest due first: they are `sending`, one attempt further.
+
+        Messages of one conversation leave in the order they were accepted, one in flight at a time. Safe to call from
+        any number of workers at once: none waits for another, none gets what another has.
+        """
+        parameters = {"channel": channel, "limit": limit, "lease": lease}
+        return list(self.raw(statements.CLAIM_DUE, parameters))
+
+    def claim_one(self, message: "Message", *, lease: timedelta) -> list["Message"]:
+        """Take this message, if it is due and nobody has it. A list of one or none, like `claim`."""
+        return list(self.raw(statements.CLAIM_ONE, {"id": message.pk, "lease": lease}))
+
+    def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
+        """Write how attempts ended, each with its event; return the ids of those that moved.
+
+        An outcome whose message is past that attempt, or where a callback was faster, changes nothing.
+        """
+        if not outcomes:
+            return set()
+        with connection.cursor() as cursor:
+            cursor.execute(statements.RECORD_OUTCOMES, _outcome_parameters(outcomes))
+            return {row[0] for row in cursor.fetchall()}
+
+    def apply_report(self, provider: str, report: DeliveryReport) -> bool:
+        """Let a provider's report take effect; return False if no message of ours is meant.
+
+        Any order and any number of repetitions end in the same row. What changes no status is an event in the
+        timeline.
+        """
+        with transaction.atomic():
+            message = self._reported_on(provider, report)
+            if message is None:
+                return False
+            message.take_report(report)
+            return True
+
+    def _reported_on(self, provider: str, report: DeliveryReport) -> "Message | None":
+        outbound = self.filter(direction=Message.Direction.OUTBOUND).select_for_update()
+        if report.message_id is not None:
+            return outbound.filter(pk=report.message_id).first()
+        if not report.provider_message_id:
+            return None
+        return outbound.filter(provider=provider, provider_message_id=report.provider_message_id).first()
+
+    def doubt_expired_leases(self, *, limit: int) -> int:
+        """Turn `sending` messages whose lease ran out into `uncertain`; return how many.
+
+        Their worker is gone or late, and whether it had called the provider can't be known from here.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(statements.DOUBT_EXPIRED_LEASES, {"limit": limit})
+            return int(cursor.rowcount)
+
+    def expire_overdue(self, *, limit: int) -> int:
+        """End `pending` messages that are past `expires_at` as `expired`; return how many."""
+        with connection.cursor() as cursor:
+            cursor.execute(statements.EXPIRE_OVERDUE, {"limit": limit})
+            return int(cursor.rowcount)
+
+    def due(self, channel: Channel) -> "MessageQuerySet":
+        """Return the messages of a channel that a worker may take now, longest due first."""
+        return self.filter(type=channel, status=Status.PENDING, next_attempt_at__lte=timezone.now()).order_by(
+            "next_attempt_at"
+        )
+
+
+class Message(models.Model):
+    """One message, and all that is known of its fate. The row is the truth; the broker only rings."""
+
+    class Direction(models.TextChoices):
+        """Seen from us."""
+
+        OUTBOUND = "outbound"
+        INBOUND = "inbound"
+
+    class Type(models.TextChoices):
+        """What it is sent as; also the name of its queue."""
+
+        SMS = "sms", "SMS"
+        MMS = "mms", "MMS"
+        EMAIL = "email", "Email"
+
+    class OnUnresolved(models.TextChoices):
+        """What to do with it when nobody can tell whether it was sent."""
+
+        HOLD = "hold"
+        RESEND = "resend"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, related_name="messages", db_index=False, editable=False
+    )
+    parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="replies")
+    direction = models.CharField(max_length=8, choices=Direction.choices)
+    status = models.CharField(max_length=11, choices=Status.choices)
+    type = models.CharField(max_length=5, choices=Type.choices)
+    sender = models.CharField("from", max_length=254)
+    recipient = models.CharField("to", max_length=254)
+    subject = models.CharField(max_length=998, blank=True)
+    body = models.TextField(blank=True)
+    html = models.TextField("HTML", blank=True)
+    attachments = models.JSONField(default=list, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    segments = models.PositiveSmallIntegerField(null=True)
+    on_unresolved = models.CharField(max_length=6, choices=OnUnresolved.choices, blank=True)
+    request_id = models.CharField(max_length=128, blank=True)
+
+    provider = models.CharField(max_length=50, blank=True)
+    provider_message_id = models.CharField(max_length=255, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    error_code = models.CharField(max_length=50, blank=True)
+    error_message = models.CharField(max_length=500, blank=True)
+
+    send_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    objects: ClassVar[models.Manager["Message"]] = MessageQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        conversation_id: UUID
+        parent_id: UUID | None
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="message_status_in_words"),
+            models.CheckConstraint(
+                condition=Q(direction__in=["outbound", "inbound"]), name="message_direction_in_words"
+            ),
+            models.CheckConstraint(condition=Q(type__in=["sms", "mms", "email"]), name="message_type_in_words"),
+            models.CheckConstraint(
+                condition=Q(status="pending", next_attempt_at__isnull=False)
+                | (~Q(status="pending") & Q(next_attempt_at__isnull=True)),
+                name="only_pending_messages_have_a_next_attempt",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="sending", lease_expires_at__isnull=False)
+                | (~Q(status="sending") & Q(lease_expires_at__isnull=True)),
+                name="only_sending_messages_are_leased",
+            ),
+            models.UniqueConstraint(
+                fields=["provider", "provider_message_id"],
+                condition=~Q(provider_message_id=""),
+                name="one_message_per_provider_message_id",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["type", "next_attempt_at"], condition=Q(status="pending"), name="messages_due"),
+            models.Index(
+                fields=["conversation", "type", "created_at", "id"],
+                condition=Q(status="pending"),
+                name="messages_waiting_in_line",
+            ),
+            models.Index(
+                fields=["conversation", "type"], condition=Q(status="sending"), name="messages_in_flight_in_line"
+            ),
+            models.Index(fields=["lease_expires_at"], condition=Q(status="sending"), name="messages_lease_ran_out"),
+            models.Index(fields=["expires_at"], condition=Q(status="pending"), name="messages_to_expire"),
+            models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
+            models.Index(fields=["conversation", "-created_at", "-id"], name="messages_of_conversation"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+    def get_absolute_url(self) -> str:
+        """Return its path in the API."""
+        return f"/api/v1/messages/{self.id}"
+
+    def as_outbound(self) -> OutboundMessage:
+        """Return what a provider needs to know of it."""
+        return OutboundMessage(
+            message_id=self.id,
+            attempt=self.attempts,
+            channel=self.type,  # type: ignore[arg-type]
+            sender=self.sender,
+            recipient=self.recipient,
+            body=self.body,
+            subject=self.subject,
+            html=self.html,
+            attachments=tuple(self.attachments),
+        )
+
+    def take_report(self, report: DeliveryReport) -> None:
+        """Move as the report says, if it may, and record it once. The row must be locked by the caller."""
+        moves = report.status is not None and self._may_move(Status(report.status), report.attempt)
+        if moves:
+            self._move_as_reported(report)
+        status = report.status or report.provider_status
+        self.events.get_or_create(
+            status=status,
+            attempt=report.attempt or self.attempts,
+            evidence=MessageEvent.Evidence.REPORTED,
+            code=report.error_code,
+            defaults={"detail": report.error_message or f"The provider says: {report.provider_status}."},
+        )
+
+    def _may_move(self, status: Status, attempt: int | None) -> bool:
+        if attempt is not None and attempt != self.attempts:
+            return status == Status.DELIVERED and self.status in RAISED_BY_AN_EARLIER_ATTEMPT
+        return self.status in MOVES[status]
+
+    def _move_as_reported(self, report: DeliveryReport) -> None:
+        at = report.occurred_at or timezone.now()
+        self.status = report.status or self.status
+        self.next_attempt_at = self.lease_expires_at = None
+        self.sent_at = self.sent_at or at
+        if report.provider_message_id and not self.provider_message_id:
+            self.provider_message_id = report.provider_message_id
+        if self.status == Status.DELIVERED:
+            self.delivered_at = at
+        if self.status == Status.UNDELIVERED:
+            self.failed_at = at
+        self.error_code, self.error_message = report.error_code, report.error_message
+        self.updated_at = timezone.now()
+        self.save()
+
+
+class MessageEvent(models.Model):
+    """One line in a message's timeline: what became known, when, and on whose word."""
+
+    class Evidence(models.TextChoices):
+        """How we know."""
+
+        REPORTED = "reported", "The provider reported it"
+        OBSERVED = "observed", "We saw it ourselves"
+        ASSUMED = "assumed", "Concluded from silence"
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="events", db_index=False)
+    status = models.CharField(max_length=30)
+    evidence = models.CharField(max_length=8, choices=Evidence.choices)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    code = models.CharField(max_length=50, blank=True)
+    detail = models.CharField(max_length=500, blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["message", "id"], name="events_of_message")]
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.status} ({self.evidence})"

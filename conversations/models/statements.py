@@ -1,0 +1,146 @@
+"""The statements that the ORM can't say in one round trip, in the order of a message's life.
+
+Each is one SQL statement, so each holds wholly or not at all. Rows are locked in the order conversation, then messages
+by id, so that no two of them can block each other for ever.
+"""
+
+OPEN_CONVERSATION = """
+WITH conversation AS (
+    INSERT INTO conversations_conversation AS c (
+        id, participants_key, participant_from, participant_to, channel_type, type, status, title, metadata,
+        last_message_at, message_count, unread_count, created_at, updated_at)
+    VALUES (
+        %(conversation_id)s, %(participants_key)s, %(sender)s, %(recipient)s, %(channel_type)s, %(conversation_type)s,
+        'active', '', '{}', clock_timestamp(), 1, %(unread)s, clock_timestamp(), clock_timestamp())
+    ON CONFLICT (participants_key) WHERE type = 'direct' AND status IN ('active', 'archived')
+    DO UPDATE SET message_count = c.message_count + 1, unread_count = c.unread_count + %(unread)s, status = 'active',
+        last_message_at = clock_timestamp(), updated_at = clock_timestamp()
+    RETURNING id
+)"""
+
+JOIN_CONVERSATION = """
+WITH conversation AS (
+    UPDATE conversations_conversation AS c
+    SET message_count = c.message_count + 1, unread_count = c.unread_count + %(unread)s, status = 'active',
+        last_message_at = clock_timestamp(), updated_at = clock_timestamp()
+    WHERE id = %(parent_conversation_id)s AND status <> 'closed'
+    RETURNING id
+)"""
+
+# The time is read while the conversation's row is locked: within a conversation, created_at is the order of acceptance
+# whichever process, on whichever machine, accepted.
+INSERT_MESSAGE = """,
+accepted AS MATERIALIZED (SELECT id AS conversation_id, clock_timestamp() AS at FROM conversation),
+message AS (
+    INSERT INTO conversations_message (
+        id, conversation_id, parent_id, direction, status, type, sender, recipient, subject, body, html, attachments,
+        metadata, on_unresolved, request_id, provider, provider_message_id, attempts, next_attempt_at, error_code,
+        error_message, send_at, expires_at, created_at, updated_at)
+    SELECT
+        %(id)s, conversation_id, %(parent_id)s, 'outbound', 'pending', %(type)s, %(sender)s, %(recipient)s,
+        %(subject)s, %(body)s, %(html)s, %(attachments)s::jsonb, %(metadata)s::jsonb, %(on_unresolved)s,
+        %(request_id)s, %(provider)s, '', 0, GREATEST(%(send_at)s::timestamptz, at), '', '', %(send_at)s::timestamptz,
+        COALESCE(%(expires_at)s::timestamptz, GREATEST(%(send_at)s::timestamptz, at) + %(expires_after)s::interval),
+        at, at
+    FROM accepted
+    RETURNING id, conversation_id, next_attempt_at, expires_at, created_at
+),
+event AS (
+    INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
+    SELECT id, 'pending', 'observed', 0, '', 'Accepted.', created_at FROM message
+)
+SELECT conversation_id, next_attempt_at, expires_at, created_at FROM message"""
+
+# Both NOT EXISTS and the row locks see one snapshot, which is what keeps two workers out of one conversation without
+# locking it: the earliest due message is the only one of its line that any worker can see as free.
+CLAIM_DUE = """
+WITH free AS MATERIALIZED (
+    SELECT id FROM conversations_message AS due
+    WHERE due.status = 'pending' AND due.type = %(channel)s AND due.next_attempt_at <= now() AND due.expires_at > now()
+      AND NOT EXISTS (
+        SELECT FROM conversations_message AS busy
+        WHERE busy.conversation_id = due.conversation_id AND busy.type = due.type AND busy.status = 'sending')
+      AND NOT EXISTS (
+        SELECT FROM conversations_message AS earlier
+        WHERE earlier.conversation_id = due.conversation_id AND earlier.type = due.type AND earlier.status = 'pending'
+          AND earlier.next_attempt_at <= now() AND (earlier.created_at, earlier.id) < (due.created_at, due.id))
+    ORDER BY due.next_attempt_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE conversations_message AS message
+SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL, lease_expires_at = now() + %(lease)s,
+    updated_at = now()
+FROM free WHERE message.id = free.id AND message.status = 'pending'
+RETURNING message.*"""
+
+CLAIM_ONE = """
+UPDATE conversations_message
+SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL, lease_expires_at = now() + %(lease)s,
+    updated_at = now()
+WHERE id = %(id)s AND status = 'pending' AND next_attempt_at <= now() AND expires_at > now()
+RETURNING *"""
+
+RECORD_OUTCOMES = """
+WITH outcome AS (
+    SELECT * FROM unnest(
+        %(ids)s::uuid[], %(attempts)s::int[], %(statuses)s::text[], %(provider_message_ids)s::text[],
+        %(segments)s::int[], %(error_codes)s::text[], %(error_messages)s::text[], %(retry_in)s::float[],
+        %(spent)s::bool[])
+    AS o (id, attempt, status, provider_message_id, segments, error_code, error_message, retry_in, spent)
+),
+allowed AS (SELECT * FROM unnest(%(moves_from)s::text[], %(moves_to)s::text[]) AS a (from_status, to_status)),
+held AS MATERIALIZED (
+    SELECT m.id FROM conversations_message AS m JOIN outcome USING (id) ORDER BY m.id FOR UPDATE OF m
+),
+moved AS (
+    UPDATE conversations_message AS m
+    SET status = o.status, lease_expires_at = NULL, updated_at = now(),
+        attempts = CASE WHEN o.spent THEN m.attempts ELSE m.attempts - 1 END,
+        next_attempt_at = CASE WHEN o.status = 'pending' THEN now() + o.retry_in * interval '1 second' END,
+        provider_message_id = COALESCE(NULLIF(o.provider_message_id, ''), m.provider_message_id),
+        segments = COALESCE(o.segments, m.segments),
+        sent_at = CASE WHEN o.status = 'sent' THEN now() ELSE m.sent_at END,
+        failed_at = CASE WHEN o.status = 'failed' THEN now() ELSE m.failed_at END,
+        error_code = o.error_code, error_message = o.error_message
+    FROM outcome AS o JOIN held ON held.id = o.id
+    WHERE m.id = o.id AND m.attempts = o.attempt AND (m.status, o.status) IN (SELECT * FROM allowed)
+    RETURNING m.id, o.status, o.attempt, o.error_code, o.error_message, o.spent
+),
+event AS (
+    INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
+    SELECT id, status, 'observed', attempt, error_code, error_message, now() FROM moved WHERE spent
+)
+SELECT id FROM moved"""
+
+DOUBT_EXPIRED_LEASES = """
+WITH late AS MATERIALIZED (
+    SELECT id FROM conversations_message WHERE status = 'sending' AND lease_expires_at <= now()
+    ORDER BY lease_expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+),
+moved AS (
+    UPDATE conversations_message AS m
+    SET status = 'uncertain', lease_expires_at = NULL, error_code = 'lease_expired', updated_at = now(),
+        error_message = 'The worker was lost while it held this message: it may have been sent.'
+    FROM late WHERE m.id = late.id
+    RETURNING m.id, m.attempts, m.error_code, m.error_message
+)
+INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
+SELECT id, 'uncertain', 'assumed', attempts, error_code, error_message, now() FROM moved"""
+
+EXPIRE_OVERDUE = """
+WITH overdue AS MATERIALIZED (
+    SELECT id FROM conversations_message WHERE status = 'pending' AND expires_at <= now()
+    ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+),
+moved AS (
+    UPDATE conversations_message AS m
+    SET status = 'expired', next_attempt_at = NULL, updated_at = now(),
+        error_code = CASE WHEN m.error_code = '' THEN 'expired' ELSE m.error_code END,
+        error_message = CASE WHEN m.error_code = '' THEN 'Its time ran out before it could be sent.'
+                             ELSE m.error_message END
+    FROM overdue WHERE m.id = overdue.id
+    RETURNING m.id, m.attempts, m.error_code
+)
+INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
+SELECT id, 'expired', 'observed', attempts, error_code, 'Its time ran out before it could be sent.', now() FROM moved"""

@@ -1,0 +1,164 @@
+"""The doorbell, those who answer it, and the sweep that makes good every ring that was lost."""
+
+import logging
+import time
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import redis
+from celery import Task, shared_task
+from celery.signals import worker_shutting_down
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerUnreachable
+
+from conversations import delivery
+from conversations.models import Message
+from conversations.models.message import Status
+from providers.base import Channel
+
+logger = logging.getLogger(__name__)
+
+CHANNELS: tuple[Channel, ...] = ("sms", "mms", "email")
+RINGS_ENOUGH = 32
+REDIS_REST_SECONDS = 5.0
+RING_GRACE_SECONDS = 2.0
+LONGEST_COUNTDOWN_SECONDS = 300.0
+SWEEP_BATCH = 500
+
+
+class WaitsForRetry(Exception):
+    """Shown by Flower as the reason of a retry."""
+
+
+def ring(message: Message) -> None:
+    """Wake a worker for this message once the transaction is committed. Never raises: the row stays, the sweep rings.
+
+    Above some 32 rings in a queue no more are added, since whoever answers one takes along everything due.
+    """
+    channel, message_id = message.type, str(message.id)
+    transaction.on_commit(lambda: _doorbell.ring(channel, message_id), robust=True)
+
+
+class Doorbell:
+    """This process's way to the broker. After a failure it leaves Redis alone for a while.
+
+    So a Redis that hangs slows one request, not all of them.
+    """
+
+    def __init__(self) -> None:
+        self._redis = redis.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=0.5, socket_keepalive=True
+        )
+        self._resting_until = 0.0
+
+    def ring(self, channel: str, message_id: str) -> None:
+        """Publish a ring unless enough lie there already; log it when the broker is away."""
+        try:
+            if self.waiting(channel) < RINGS_ENOUGH:
+                ANSWERS[channel].apply_async((message_id,))
+        except (redis.RedisError, BrokerUnreachable, OSError) as error:
+            self._resting_until = time.monotonic() + REDIS_REST_SECONDS
+            logger.warning("message %s: the broker is away (%s); the sweep will ring", message_id, type(error).__name__)
+
+    def waiting(self, channel: str) -> float:
+        """Return how many rings lie in a queue; infinitely many while Redis rests, so that nobody adds one."""
+        if time.monotonic() < self._resting_until:
+            return float("inf")
+        return int(self._redis.llen(channel))  # type: ignore[arg-type]
+
+
+_doorbell = Doorbell()
+
+
+@shared_task(bind=True, name="conversations.send_sms", max_retries=None)
+def send_sms(self: "Task[[str], str]", message_id: str) -> str:
+    """Send this SMS and whatever else is due on its queue."""
+    return answer(self, "sms", message_id)
+
+
+@shared_task(bind=True, name="conversations.send_mms", max_retries=None)
+def send_mms(self: "Task[[str], str]", message_id: str) -> str:
+    """Send this MMS and whatever else is due on its queue."""
+    return answer(self, "mms", message_id)
+
+
+@shared_task(bind=True, name="conversations.send_email", max_retries=None)
+def send_email(self: "Task[[str], str]", message_id: str) -> str:
+    """Send this email and whatever else is due on its queue."""
+    return answer(self, "email", message_id)
+
+
+ANSWERS = {"sms": send_sms, "mms": send_mms, "email": send_email}
+
+
+def answer(task: "Task[[str], str]", channel: Channel, message_id: str) -> str:
+    """Deliver what is due; return one line for Flower. Raises Celery's Retry if the message itself has to wait."""
+    began = time.monotonic()
+    tally = delivery.deliver_due(channel)
+    if time.monotonic() - began >= settings.CLAIM_SECONDS:
+        ring_next_due(channel)
+    wait = seconds_until_retry(message_id)
+    if wait is not None:
+        raise task.retry(countdown=wait, exc=WaitsForRetry(summary(tally)))
+    return summary(tally)
+
+
+def summary(tally: Counter[str]) -> str:
+    """Return a tally as a line, such as "sent 37, waiting 1"."""
+    words = {Status.PENDING.value: "waiting"}
+    return ", ".join(f"{words.get(status, status)} {count}" for status, count in tally.most_common()) or "nothing due"
+
+
+def ring_next_due(channel: Channel) -> None:
+    """Hand over what is left to whoever answers next.
+
+    Only for those who stopped for the time: what is due and can't be claimed is behind a message in flight, and whoever
+    has that one looks again.
+    """
+    message = Message.objects.due(channel).only("id", "type").first()
+    if message is not None:
+        ring(message)
+
+
+def seconds_until_retry(message_id: str) -> float | None:
+    """Return how long a message that was tried has to wait, if that is short enough for a Celery countdown.
+
+    Longer waits stay in the row: a countdown past the broker's visibility timeout would run again and again.
+    """
+    message = Message.objects.filter(pk=UUID(message_id), status=Status.PENDING, attempts__gt=0).first()
+    if message is None or message.next_attempt_at is None:
+        return None
+    wait = (message.next_attempt_at - timezone.now()).total_seconds()
+    return max(wait, 0) if wait <= LONGEST_COUNTDOWN_SECONDS else None
+
+
+@shared_task(name="conversations.sweep", ignore_result=True)
+def sweep() -> str:
+    """Make good what got lost: expired leases, messages past their time, due messages for which nobody rang."""
+    doubted = Message.objects.doubt_expired_leases(limit=SWEEP_BATCH)
+    expired = Message.objects.expire_overdue(limit=SWEEP_BATCH)
+    rung = [channel for channel in CHANNELS if ring_overdue(channel)]
+    return f"uncertain {doubted}, expired {expired}, rang {', '.join(rung) or 'nobody'}"
+
+
+def ring_overdue(channel: Channel) -> bool:
+    """Ring for the longest due message of a channel if its ring must be lost; return whether it rang.
+
+    While a ring lies in the queue, whoever answers it takes everything due, so one is enough.
+    """
+    overdue = timezone.now() - timedelta(seconds=RING_GRACE_SECONDS)
+    message = Message.objects.due(channel).filter(next_attempt_at__lte=overdue).only("id", "type").first()
+    if message is None or _doorbell.waiting(channel):
+        return False
+    ring(message)
+    return True
+
+
+@worker_shutting_down.connect
+def stop_claiming(**_: Any) -> None:
+    """Let a worker that was told to go finish its calls, and take no more."""
+    delivery.STOPPING.set()

@@ -1,0 +1,102 @@
+"""The Celery app: its queues, which task goes where, and what beat rings.
+
+The table of messages is the truth and the broker a doorbell: every setting here assumes that any ring may be lost or
+doubled, so nothing is acknowledged late, nothing is retried by the broker and no result is kept.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.signals import celeryd_init, task_success
+from django.conf import settings
+from django.dispatch import Signal
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "messaging_project.settings")
+
+SWEEP_EVERY_SECONDS = 1.0
+HEARTBEAT_EVERY_SECONDS = 5.0
+say_alive = Signal()
+"""Sent with `parts` and `worker`; `messaging_project.models` writes it down (models can't be imported before Django is
+ready, and this module is imported first of all)."""
+
+ROUTES = {
+    "conversations.send_sms": "sms",
+    "conversations.send_mms": "mms",
+    "conversations.send_email": "email",
+    "conversations.sweep": "sweep",
+    "webhooks.sweep": "sweep",
+}
+QUEUES = tuple(dict.fromkeys(ROUTES.values()))
+
+app = Celery("messaging_project")
+app.conf.update(
+    broker_url=settings.REDIS_URL,
+    # Without timeouts a frozen Redis blocks a publisher for ever, and lost packets leave a worker deaf for minutes.
+    broker_transport_options={
+        "socket_timeout": 1,
+        "socket_connect_timeout": 0.5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    },
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    # Declared one by one, or Flower shows them only once a worker has answered.
+    task_queues=[Queue(name) for name in QUEUES],
+    task_create_missing_queues=False,
+    task_routes={task: {"queue": queue} for task, queue in ROUTES.items()},
+    task_default_queue="sweep",
+    task_publish_retry=False,
+    task_ignore_result=True,
+    task_serializer="json",
+    accept_content=["json"],
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=True,
+    worker_hijack_root_logger=False,
+    # A schedule in code needs no file: what beat forgets when it dies is due again a second later.
+    beat_scheduler="celery.beat:Scheduler",
+    beat_schedule={
+        name: {"task": name, "schedule": SWEEP_EVERY_SECONDS, "options": {"expires": 10}}
+        for name in ("conversations.sweep", "webhooks.sweep")
+    },
+    timezone="UTC",
+)
+app.autodiscover_tasks()
+
+
+@celeryd_init.connect
+def wait_longer_than_a_publisher(conf: Any, **_: Any) -> None:
+    """A worker blocks a second at a time in BRPOP, so its timeout has to be longer than a publisher's."""
+    conf.broker_transport_options = {**conf.broker_transport_options, "socket_timeout": 10}
+
+
+class HeartbeatStep(bootsteps.StartStopStep):
+    """Says which queues this worker consumes, for as long as it consumes them."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Beat now and every few seconds, on the timer of the consumer itself: a deaf one falls silent."""
+        self.beating = parent.timer.call_repeatedly(HEARTBEAT_EVERY_SECONDS, self.beat, (parent,))
+        self.beat(parent)
+
+    def stop(self, parent: Any) -> None:
+        """Fall silent."""
+        self.beating.cancel()
+
+    def beat(self, consumer: Any) -> None:
+        """Write the heartbeat; a database that is away is no reason to stop consuming."""
+        parts = [f"queue {queue.name}" for queue in consumer.task_consumer.queues]
+        say_alive.send(sender=self, parts=parts, worker=consumer.hostname)
+
+
+app.steps["consumer"].add(HeartbeatStep)
+
+
+@task_success.connect
+def beat_for_sweep(sender: Any, **_: Any) -> None:
+    """Say that a sweep ran through."""
+    if sender.name.endswith(".sweep"):
+        parts = [f"sweep {sender.name.removesuffix('.sweep')}"]
+        say_alive.send(sender=sender, parts=parts, worker=str(sender.request.hostname))

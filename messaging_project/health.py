@@ -1,0 +1,124 @@
+"""The probes: is this process alive, may it get traffic, is the whole system well?
+
+Each asks for real, with short timeouts. Nobody needs a key for them, so they name parts and states, never addresses.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from messaging_project.celery import QUEUES
+from messaging_project.models import Heartbeat
+
+Check = dict[str, Any]
+
+WORKER_SILENT_AFTER = timedelta(seconds=15)
+SWEEP_SILENT_AFTER = timedelta(seconds=30)
+SWEEPS = ("conversations", "webhooks")
+
+
+@require_safe
+def live(_: HttpRequest) -> JsonResponse:
+    """Answer 200 as long as the process can answer at all."""
+    return JsonResponse({"status": "alive", "timestamp": timezone.now()})
+
+
+@require_safe
+def ready(_: HttpRequest) -> JsonResponse:
+    """May this process get traffic? 503 without a migrated database; without Redis it is 200, `degraded`."""
+    checks = {"database": check_database(), "redis": check_redis()}
+    if is_ok(checks["database"]):
+        checks["migrations"] = check_migrations()
+    unready = any(not is_ok(checks[name]) for name in ("database", "migrations") if name in checks)
+    status = "unready" if unready else "ready" if is_ok(checks["redis"]) else "degraded"
+    return probe_response(status, checks, unwell=unready)
+
+
+@require_safe
+def health(_: HttpRequest) -> JsonResponse:
+    """Is the whole system well? 503 names what is not: database, Redis, a queue without a worker, a silent sweep."""
+    checks = {"database": check_database(), "redis": check_redis()}
+    if is_ok(checks["database"]):
+        checks |= {"queues": check_queues(), "sweep": check_sweep()}
+    unwell = not all(map(is_ok, checks.values()))
+    return probe_response("unhealthy" if unwell else "healthy", checks, unwell=unwell)
+
+
+def probe_response(status: str, checks: dict[str, Check], *, unwell: bool) -> JsonResponse:
+    """Return what a probe found."""
+    body = {"status": status, "timestamp": timezone.now(), "checks": checks}
+    return JsonResponse(body, status=503 if unwell else 200)
+
+
+def is_ok(check: Check) -> bool:
+    """Say whether a check passed."""
+    return bool(check["status"] == "ok")
+
+
+def timed(ask: Callable[[], object], *failures: type[Exception]) -> Check:
+    """Ask, and say how long the answer took or which kind of failure came instead of it."""
+    began = time.perf_counter()
+    try:
+        ask()
+    except failures as error:
+        return {"status": "away", "error": type(error).__name__}
+    return {"status": "ok", "latency_ms": round((time.perf_counter() - began) * 1000, 1)}
+
+
+def check_database() -> Check:
+    """Ask the database for a row."""
+
+    def ask() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    return timed(ask, DatabaseError)
+
+
+def check_redis() -> Check:
+    """Ask Redis for a sign of life."""
+    return timed(redis_client().ping, redis.RedisError)
+
+
+@cache
+def redis_client() -> "redis.Redis":
+    """Return this process's client for the probes."""
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=0.5)
+
+
+def check_migrations() -> Check:
+    """Look for migrations of this version that the database has not seen."""
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        return {"status": "unmigrated", "missing": len(missing), "mend": "python manage.py migrate"}
+    return {"status": "ok"}
+
+
+def check_queues() -> Check:
+    """Look for queues that no worker consumes."""
+    workers = {queue: recent(f"queue {queue}", WORKER_SILENT_AFTER) for queue in QUEUES}
+    without = [queue for queue, count in workers.items() if not count]
+    counts = {queue: {"workers": count} for queue, count in workers.items()}
+    return {"status": "no_worker" if without else "ok", "without_worker": without, **counts}
+
+
+def check_sweep() -> Check:
+    """Look for sweeps that have not run."""
+    silent = [name for name in SWEEPS if not recent(f"sweep {name}", SWEEP_SILENT_AFTER)]
+    return {"status": "silent" if silent else "ok", "silent": silent}
+
+
+def recent(part: str, silent_after: timedelta) -> int:
+    """Count who was seen at work on a part lately."""
+    return Heartbeat.objects.filter(part=part, seen_at__gt=timezone.now() - silent_after).count()

@@ -1,0 +1,158 @@
+"""Errors as `application/problem+json` (RFC 9457) for everything under /api/ and the probes, and request ids.
+
+Django's own answers (unmatched paths, refused hosts, crashes, its technical pages under DEBUG) are turned into problems
+here; inside DRF views `problem_response` is the exception handler.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+SPOKEN_UNDER = re.compile(r"/(api|live|startup|ready|health)(/|$)")
+USABLE_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+RETRY_AFTER_SECONDS = 5
+
+CODES = {
+    400: "bad_request",
+    401: "not_authenticated",
+    403: "not_allowed",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid",
+    429: "too_many_requests",
+    500: "internal_error",
+    503: "unavailable",
+}
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+def problem_body(status: int, code: str, detail: str, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return a problem as RFC 9457 has it, with our stable `code` and, for 422, `errors`."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "code": code}
+    return body if errors is None else {**body, "errors": errors}
+
+
+def problem(status: int, code: str, detail: str) -> JsonResponse:
+    """Return a problem as a response."""
+    response = JsonResponse(problem_body(status, code, detail), status=status, content_type=CONTENT_TYPE)
+    if status == 503:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer an exception in a DRF view (setting `EXCEPTION_HANDLER`); what is not foreseen goes on to the middleware.
+
+    A `ValidationError` becomes a 422 that names every field; its attribute `location` says where they stand, by default
+    in the body.
+    """
+    match error:
+        case Http404():
+            error = exceptions.NotFound()
+        case PermissionDenied():
+            error = exceptions.PermissionDenied()
+    if not isinstance(error, exceptions.APIException):
+        return None
+    headers = {}
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(int(wait))
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if isinstance(error, exceptions.ValidationError):
+        status, body = 422, invalid_body(error)
+    else:
+        status, body = error.status_code, problem_body(error.status_code, str(error.get_codes()), str(error.detail))
+    return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
+
+
+def invalid_body(error: exceptions.ValidationError) -> dict[str, Any]:
+    """Return the 422 for a validation error: one entry in `errors` for each thing to mend."""
+    errors = list(flattened(error.detail, (getattr(error, "location", "body"),)))
+    return problem_body(422, "invalid", "The request has errors; each is listed in `errors`.", errors)
+
+
+def flattened(detail: Any, loc: tuple[str | int, ...]) -> Iterator[dict[str, Any]]:
+    """Walk DRF's nested error details and yield `{"loc", "code", "msg"}` for each leaf."""
+    match detail:
+        case dict():
+            for name, below in detail.items():
+                yield from flattened(below, loc if name == "non_field_errors" else (*loc, name))
+        case list():
+            for below in detail:
+                yield from flattened(below, loc)
+        case _:
+            yield {"loc": list(loc), "code": detail.code, "msg": str(detail)}
+
+
+class ProblemMiddleware:
+    """Answers problems where Django would answer HTML."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Replace an error page by a problem of the same status."""
+        response = self.get_response(request)
+        is_page = response.get("Content-Type", "").startswith("text/html")
+        if response.status_code < 400 or not is_page or not SPOKEN_UNDER.match(request.path):
+            return response
+        status = HTTPStatus(response.status_code)
+        return problem(status, CODES.get(status, "error"), f"{status.description or status.phrase}.")
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer a crash: 503 if the database is away, else 500. The traceback goes to the log and nowhere else."""
+        if not SPOKEN_UNDER.match(request.path):
+            return None
+        if isinstance(error, OperationalError | InterfaceError):
+            logger.error("%s %s: the database is away (%s)", request.method, request.path, type(error).__name__)
+            return problem(503, "unavailable", "The database is away. Nothing was saved; try again.")
+        logger.exception("%s %s crashed", request.method, request.path)
+        return problem(500, "internal_error", "Something went wrong here. Nothing in the request causes this.")
+
+
+class RequestIdMiddleware:
+    """Takes `X-Request-ID` or makes one up, echoes it, and lets every log line of the request carry it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Run the request under its id."""
+        given = request.headers.get("X-Request-ID", "")
+        usable = given if USABLE_REQUEST_ID.fullmatch(given) else uuid4().hex
+        token = request_id.set(usable)
+        request.request_id = usable  # type: ignore[attr-defined]
+        try:
+            response = self.get_response(request)
+            response["X-Request-ID"] = usable
+            return response
+        finally:
+            request_id.reset(token)
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives every log record its `request_id`, "-" outside a request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record."""
+        record.request_id = request_id.get()
+        return True

@@ -1,0 +1,177 @@
+"""Every setting, read from the environment once, in the order of `.env.example`.
+
+A value comes from the environment, else from `.env`, else from `var/local.env` (what `make run` generated), else from
+the default here.
+"""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env"))))
+environ.Env.read_env(Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))) / "local.env")
+
+# --- The site -------------------------------------------------------------------------------------------------------
+
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+DEBUG: bool = env.bool("DEBUG", default=False)
+SECRET_KEY: str = env.str("SECRET_KEY", default="")
+PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8080").rstrip("/")
+PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
+PUBLIC_URL_IS_LOOPBACK = PUBLIC_HOST in {"127.0.0.1", "localhost", "::1"}
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", default=[PUBLIC_HOST, *(["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])]
+)
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+
+# A request without a key and a callback without a signature are taken on a developer's own machine, nowhere else.
+TRUST_LOCAL_REQUESTS = DEBUG and PUBLIC_URL_IS_LOOPBACK
+
+# --- The database and the broker ------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db("DATABASE_URL", default="postgres://switchboard@127.0.0.1:15432/switchboard")}
+DATABASES["default"]["OPTIONS"] = {
+    **DATABASES["default"].get("OPTIONS", {}),
+    # Celery closes its connections around every task; from a pool, closing costs nothing.
+    "pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL_SIZE", default=20), "timeout": 5},
+    "connect_timeout": 5,
+}
+REDIS_URL: str = env.str("REDIS_URL", default="redis://127.0.0.1:16379/0")
+
+# --- Sending --------------------------------------------------------------------------------------------------------
+
+SYNC_MESSAGE_PROCESSING: bool = env.bool("SYNC_MESSAGE_PROCESSING", default=False)
+DEFAULT_PHONE_REGION: str | None = env.str("DEFAULT_PHONE_REGION", default="") or None
+LEASE_SECONDS: float = env.float("LEASE_SECONDS", default=60)
+PROVIDER_TIMEOUT_SECONDS: float = env.float("PROVIDER_TIMEOUT_SECONDS", default=20)
+CLAIM_SECONDS: float = env.float("CLAIM_SECONDS", default=20)
+CALLS_IN_FLIGHT: int = env.int("CALLS_IN_FLIGHT", default=64)
+RETRY_BASE_SECONDS: float = env.float("RETRY_BASE_SECONDS", default=2)
+RETRY_CEILING_SECONDS: float = env.float("RETRY_CEILING_SECONDS", default=900)
+EXPIRES_AFTER_SECONDS: float = env.float("EXPIRES_AFTER_SECONDS", default=86_400)
+
+# A call may begin only while its time and this margin still fit into the lease.
+LEASE_MARGIN_SECONDS = 5
+if LEASE_SECONDS <= PROVIDER_TIMEOUT_SECONDS + LEASE_MARGIN_SECONDS:
+    raise ImproperlyConfigured(
+        f"LEASE_SECONDS={LEASE_SECONDS:g} leaves no time to begin a call: set it above PROVIDER_TIMEOUT_SECONDS"
+        f" ({PROVIDER_TIMEOUT_SECONDS:g}) + {LEASE_MARGIN_SECONDS}."
+    )
+
+# --- The providers --------------------------------------------------------------------------------------------------
+
+TWILIO_ACCOUNT_SID: str = env.str("TWILIO_ACCOUNT_SID", default="")
+TWILIO_AUTH_TOKEN: str = env.str("TWILIO_AUTH_TOKEN", default="")
+TWILIO_BASE_URL: str = env.str("TWILIO_BASE_URL", default="https://api.twilio.com")
+SENDGRID_API_KEY: str = env.str("SENDGRID_API_KEY", default="")
+SENDGRID_BASE_URL: str = env.str("SENDGRID_BASE_URL", default="https://api.sendgrid.com")
+SENDGRID_WEBHOOK_PUBLIC_KEY: str = env.str("SENDGRID_WEBHOOK_PUBLIC_KEY", default="")
+
+# --- The sandbox ----------------------------------------------------------------------------------------------------
+
+SANDBOX_PORT: int = env.int("SANDBOX_PORT", default=8090)
+SANDBOX_LATENCY_MS: int = env.int("SANDBOX_LATENCY_MS", default=50)
+SANDBOX_CALLBACK_DELAY_MS: int = env.int("SANDBOX_CALLBACK_DELAY_MS", default=200)
+SANDBOX_LEDGER = env.path("SANDBOX_LEDGER", default=str(VAR_DIR / "sandbox" / "ledger.jsonl"))
+SANDBOX_SENDGRID_PRIVATE_KEY: str = env.str("SANDBOX_SENDGRID_PRIVATE_KEY", default="")
+
+# --- Django ---------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "messaging_project",
+    "webhooks",
+    "conversations",
+    "providers",
+]
+MIDDLEWARE = [
+    "messaging_project.problems.RequestIdMiddleware",
+    "messaging_project.problems.ProblemMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "messaging_project.urls"
+WSGI_APPLICATION = "messaging_project.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = DEBUG
+# The API's limit for one request; the provider doors read their own bodies.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["conversations.api.authentication.LocalDevelopment"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["conversations.api.parsing.StrictJSONParser"],
+    "EXCEPTION_HANDLER": "messaging_project.problems.problem_response",
+    "UNAUTHENTICATED_USER": None,
+    "COMPACT_JSON": True,
+}
+
+if not DEBUG:
+    if len(SECRET_KEY) < 32:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is missing or shorter than 32 characters. Put one into the environment:"
+            """ SECRET_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(50))')"""
+        )
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not PUBLIC_URL_IS_LOOPBACK
+
+# --- Logs: ids, never bodies, numbers, addresses or keys ------------------------------------------------------------
+
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "messaging_project.problems.RequestIdFilter"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # At DEBUG the SDK below sendgrid logs payloads and the API key; at INFO twilio logs query strings.
+        "python_http_client": {"level": "WARNING"},
+        "twilio": {"level": "WARNING"},
+        "django.server": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,15 @@
+"""The map. Every path of the API and the probes answers with and without a trailing slash."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+
+from messaging_project import health
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("conversations.api.urls")),
+    path("api/v1/webhooks/", include("webhooks.urls")),
+    re_path(r"^(?:live|startup)/?$", health.live),
+    re_path(r"^ready/?$", health.ready),
+    re_path(r"^health/?$", health.health),
+]

@@ -1,0 +1,16 @@
+"""The sweep of the doors."""
+
+from celery import shared_task
+
+from webhooks.models import Receipt
+
+SWEEP_BATCH = 200
+
+
+@shared_task(name="webhooks.sweep")
+def sweep() -> str:
+    """Apply the receipts that have not taken effect yet: their first try failed, or their message is not there yet."""
+    receipts = list(Receipt.objects.due()[:SWEEP_BATCH])
+    for receipt in receipts:
+        receipt.apply()
+    return f"receipts {len(receipts)}"

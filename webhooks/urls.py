@@ -1,0 +1,10 @@
+"""The doors' paths; each answers with and without its trailing slash."""
+
+from django.urls import re_path
+
+from webhooks.views import SendGridView, TwilioView
+
+urlpatterns = [
+    re_path(r"^twilio/?$", TwilioView.as_view()),
+    re_path(r"^sendgrid/?$", SendGridView.as_view()),
+]
