@@ -77,7 +77,7 @@ SENDGRID_WEBHOOK_PUBLIC_KEY: str = env.str("SENDGRID_WEBHOOK_PUBLIC_KEY", defaul
 SANDBOX_PORT: int = env.int("SANDBOX_PORT", default=8090)
 SANDBOX_LATENCY_MS: int = env.int("SANDBOX_LATENCY_MS", default=50)
 SANDBOX_CALLBACK_DELAY_MS: int = env.int("SANDBOX_CALLBACK_DELAY_MS", default=200)
-SANDBOX_LEDGER = env.path("SANDBOX_LEDGER", default=str(VAR_DIR / "sandbox" / "ledger.jsonl"))
+SANDBOX_LEDGER = Path(env.str("SANDBOX_LEDGER", default=str(VAR_DIR / "sandbox" / "ledger.jsonl")))
 SANDBOX_SENDGRID_PRIVATE_KEY: str = env.str("SANDBOX_SENDGRID_PRIVATE_KEY", default="")
 
 # --- Django ---------------------------------------------------------------------------------------------------------
@@ -88,7 +88,6 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
     "messaging_project",
@@ -135,8 +134,8 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = DEBUG
+# Served from where the apps keep them, so that there is no step of collecting to forget.
+WHITENOISE_USE_FINDERS = True
 # The API's limit for one request; the provider doors read their own bodies.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 

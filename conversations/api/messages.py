@@ -35,16 +35,14 @@ class Shape(serializers.Serializer[Any]):
     """A request body: fields that are not declared are refused, except those it says to ignore."""
 
     ignored: tuple[str, ...] = ()
-    default_error_messages = {"unknown_field": "There is no such field.", "not_an_object": "Give a JSON object."}
-
     def to_internal_value(self, data: Any) -> Any:
         """Return the validated values. Raises a validation error that names every unknown field."""
         if not isinstance(data, dict):
-            self.fail("not_an_object")
+            raise serializers.ValidationError({"non_field_errors": ["Give a JSON object."]}, code="not_an_object")
         unknown = data.keys() - self.fields.keys() - set(self.ignored)
         if unknown:
-            message = self.error_messages["unknown_field"]
-            raise serializers.ValidationError({name: [message] for name in sorted(unknown)}, code="unknown_field")
+            errors = {name: ["There is no such field."] for name in sorted(unknown)}
+            raise serializers.ValidationError(errors, code="unknown_field")
         return super().to_internal_value(data)
 
 
@@ -59,7 +57,7 @@ class SendRequest(Shape):
     html = Text(required=False, allow_blank=True, default="")
     subject = Line(required=False, allow_blank=True, max_length=998, default="")
     attachments = serializers.ListField(
-        child=Attachment(max_length=2048), required=False, max_length=MAX_ATTACHMENTS, default=list
+        child=Attachment(), required=False, max_length=MAX_ATTACHMENTS, default=list
     )
     metadata = Metadata(required=False, default=dict)
     parent_id = serializers.UUIDField(required=False, allow_null=True, default=None)

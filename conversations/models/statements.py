@@ -56,29 +56,29 @@ SELECT conversation_id, next_attempt_at, expires_at, created_at FROM message"""
 CLAIM_DUE = """
 WITH free AS MATERIALIZED (
     SELECT id FROM conversations_message AS due
-    WHERE due.status = 'pending' AND due.type = %(channel)s AND due.next_attempt_at <= now() AND due.expires_at > now()
+    WHERE due.status = 'pending' AND due.type = %(channel)s AND due.next_attempt_at <= statement_timestamp() AND due.expires_at > statement_timestamp()
       AND NOT EXISTS (
         SELECT FROM conversations_message AS busy
         WHERE busy.conversation_id = due.conversation_id AND busy.type = due.type AND busy.status = 'sending')
       AND NOT EXISTS (
         SELECT FROM conversations_message AS earlier
         WHERE earlier.conversation_id = due.conversation_id AND earlier.type = due.type AND earlier.status = 'pending'
-          AND earlier.next_attempt_at <= now() AND (earlier.created_at, earlier.id) < (due.created_at, due.id))
+          AND earlier.next_attempt_at <= statement_timestamp() AND (earlier.created_at, earlier.id) < (due.created_at, due.id))
     ORDER BY due.next_attempt_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
 UPDATE conversations_message AS message
-SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL, lease_expires_at = now() + %(lease)s,
-    updated_at = now()
+SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL, lease_expires_at = statement_timestamp() + %(lease)s,
+    updated_at = statement_timestamp()
 FROM free WHERE message.id = free.id AND message.status = 'pending'
 RETURNING message.*"""
 
 CLAIM_ONE = """
 UPDATE conversations_message
-SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL, lease_expires_at = now() + %(lease)s,
-    updated_at = now()
-WHERE id = %(id)s AND status = 'pending' AND next_attempt_at <= now() AND expires_at > now()
+SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL, lease_expires_at = statement_timestamp() + %(lease)s,
+    updated_at = statement_timestamp()
+WHERE id = %(id)s AND status = 'pending' AND next_attempt_at <= statement_timestamp() AND expires_at > statement_timestamp()
 RETURNING *"""
 
 RECORD_OUTCOMES = """
@@ -95,13 +95,13 @@ held AS MATERIALIZED (
 ),
 moved AS (
     UPDATE conversations_message AS m
-    SET status = o.status, lease_expires_at = NULL, updated_at = now(),
+    SET status = o.status, lease_expires_at = NULL, updated_at = statement_timestamp(),
         attempts = CASE WHEN o.spent THEN m.attempts ELSE m.attempts - 1 END,
-        next_attempt_at = CASE WHEN o.status = 'pending' THEN now() + o.retry_in * interval '1 second' END,
+        next_attempt_at = CASE WHEN o.status = 'pending' THEN statement_timestamp() + o.retry_in * interval '1 second' END,
         provider_message_id = COALESCE(NULLIF(o.provider_message_id, ''), m.provider_message_id),
         segments = COALESCE(o.segments, m.segments),
-        sent_at = CASE WHEN o.status = 'sent' THEN now() ELSE m.sent_at END,
-        failed_at = CASE WHEN o.status = 'failed' THEN now() ELSE m.failed_at END,
+        sent_at = CASE WHEN o.status = 'sent' THEN statement_timestamp() ELSE m.sent_at END,
+        failed_at = CASE WHEN o.status = 'failed' THEN statement_timestamp() ELSE m.failed_at END,
         error_code = o.error_code, error_message = o.error_message
     FROM outcome AS o JOIN held ON held.id = o.id
     WHERE m.id = o.id AND m.attempts = o.attempt AND (m.status, o.status) IN (SELECT * FROM allowed)
@@ -109,33 +109,33 @@ moved AS (
 ),
 event AS (
     INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
-    SELECT id, status, 'observed', attempt, error_code, error_message, now() FROM moved WHERE spent
+    SELECT id, status, 'observed', attempt, error_code, error_message, statement_timestamp() FROM moved WHERE spent
 )
 SELECT id FROM moved"""
 
 DOUBT_EXPIRED_LEASES = """
 WITH late AS MATERIALIZED (
-    SELECT id FROM conversations_message WHERE status = 'sending' AND lease_expires_at <= now()
+    SELECT id FROM conversations_message WHERE status = 'sending' AND lease_expires_at <= statement_timestamp()
     ORDER BY lease_expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ),
 moved AS (
     UPDATE conversations_message AS m
-    SET status = 'uncertain', lease_expires_at = NULL, error_code = 'lease_expired', updated_at = now(),
+    SET status = 'uncertain', lease_expires_at = NULL, error_code = 'lease_expired', updated_at = statement_timestamp(),
         error_message = 'The worker was lost while it held this message: it may have been sent.'
     FROM late WHERE m.id = late.id
     RETURNING m.id, m.attempts, m.error_code, m.error_message
 )
 INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
-SELECT id, 'uncertain', 'assumed', attempts, error_code, error_message, now() FROM moved"""
+SELECT id, 'uncertain', 'assumed', attempts, error_code, error_message, statement_timestamp() FROM moved"""
 
 EXPIRE_OVERDUE = """
 WITH overdue AS MATERIALIZED (
-    SELECT id FROM conversations_message WHERE status = 'pending' AND expires_at <= now()
+    SELECT id FROM conversations_message WHERE status = 'pending' AND expires_at <= statement_timestamp()
     ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ),
 moved AS (
     UPDATE conversations_message AS m
-    SET status = 'expired', next_attempt_at = NULL, updated_at = now(),
+    SET status = 'expired', next_attempt_at = NULL, updated_at = statement_timestamp(),
         error_code = CASE WHEN m.error_code = '' THEN 'expired' ELSE m.error_code END,
         error_message = CASE WHEN m.error_code = '' THEN 'Its time ran out before it could be sent.'
                              ELSE m.error_message END
@@ -143,4 +143,4 @@ moved AS (
     RETURNING m.id, m.attempts, m.error_code
 )
 INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
-SELECT id, 'expired', 'observed', attempts, error_code, 'Its time ran out before it could be sent.', now() FROM moved"""
+SELECT id, 'expired', 'observed', attempts, error_code, 'Its time ran out before it could be sent.', statement_timestamp() FROM moved"""

@@ -1,0 +1,35 @@
+"""Messages and providers for the tests of the domain."""
+
+import asyncio
+
+import pytest
+
+from conversations import delivery
+from conversations.models import Message
+from providers import routes
+from providers.tests.conftest import sandbox  # noqa: F401
+
+
+@pytest.fixture
+def accept():
+    """Accept an SMS between two fixed numbers; keyword arguments replace or add values."""
+
+    def accepted(conversation_type="direct", **values):
+        values = {"sender": "+15551234567", "recipient": "+15559876543", "type": "sms", "body": "Hello", **values}
+        message = Message(direction="outbound", status="pending", provider="twilio", **values)
+        return Message.objects.accept(message, conversation_type=conversation_type)
+
+    return accepted
+
+
+@pytest.fixture
+def providers(sandbox, settings):  # noqa: F811
+    """The accounts of both providers, led to a sandbox."""
+    settings.TWILIO_BASE_URL = settings.SENDGRID_BASE_URL = sandbox.url
+    settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN = sandbox.account_sid, sandbox.auth_token
+    settings.SENDGRID_API_KEY = sandbox.api_key
+    routes.forget_accounts()
+    yield sandbox
+    for name in ("twilio", "sendgrid"):
+        asyncio.run_coroutine_threadsafe(routes.account_named(name).close(), delivery.event_loop()).result(5)
+    routes.forget_accounts()

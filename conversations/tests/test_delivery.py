@@ -1,0 +1,160 @@
+"""Claim, call, outcome: against a provider that answers over HTTP and refuses, hangs or babbles when told to."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+
+from conversations import delivery
+from conversations.models import Message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def short_times(settings):
+    settings.RETRY_BASE_SECONDS = 0.01
+    settings.PROVIDER_TIMEOUT_SECONDS = 1
+
+
+def test_everything_due_on_the_channel_is_sent_once(accept, providers):
+    for number in range(30):
+        accept(recipient=f"+1555000{number % 10:04}", body=str(number))
+    accept(type="mms", recipient="+15550009999")
+    assert delivery.deliver_due("sms") == {"sent": 30}
+    assert Message.objects.filter(status="sent").exclude(provider_message_id="").count() == 30
+    sent = providers.ledger()
+    assert len(sent) == len({row["message_id"] for row in sent}) == 30
+
+
+def test_within_a_conversation_they_arrive_in_order(accept, providers):
+    messages = [accept(body=str(number)) for number in range(8)]
+    delivery.deliver_due("sms")
+    assert [row["message_id"] for row in providers.ledger()] == [str(message.pk) for message in messages]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "in_ledger"),
+    [
+        ("429", "pending", 0),
+        ("401", "pending", 0),
+        ("500", "uncertain", 0),
+        ("500_accepted", "uncertain", 1),
+        ("reset", "uncertain", 0),
+        ("reset_accepted", "uncertain", 1),
+        ("hang_accepted", "uncertain", 1),
+        ("garbage", "uncertain", 1),
+    ],
+)
+@pytest.mark.parametrize("channel", ["sms", "email"])
+def test_a_provider_that_fails_leaves_an_explained_row_and_harms_no_neighbour(
+    accept, providers, settings, channel, fault, status, in_ledger
+):
+    settings.RETRY_BASE_SECONDS = 600
+    address = {"sms": "+155500000{:02}", "email": "ann{:02}@example.com"}[channel]
+    values = {"type": channel, "sender": address.format(99)}
+    providers.fault({"sms": "twilio", "email": "sendgrid"}[channel], fault)
+    for number in range(5):
+        accept(recipient=address.format(number), **values)
+    delivery.deliver_due(channel)
+    [unlucky] = Message.objects.exclude(status="sent")
+    assert unlucky.status == status
+    assert unlucky.error_code
+    assert unlucky.error_message
+    assert unlucky.events.last().detail == unlucky.error_message
+    assert Message.objects.filter(status="sent").count() == 4
+    assert [row["message_id"] for row in providers.ledger()].count(str(unlucky.pk)) == in_ledger
+
+
+def test_a_refused_message_has_failed_with_the_providers_code(accept, providers):
+    accept(recipient="+15005550001")
+    delivery.deliver_due("sms")
+    message = Message.objects.get()
+    assert (message.status, message.error_code, message.attempts) == ("failed", "21211", 1)
+
+
+def test_a_message_that_was_not_sent_is_tried_again_when_its_time_comes(accept, providers):
+    providers.fault("twilio", "429", count=2)
+    message = accept()
+    Message.objects.filter(pk=message.pk).update(next_attempt_at=message.created_at)
+    for _ in range(3):
+        delivery.deliver_due("sms")
+        Message.objects.filter(status="pending").update(next_attempt_at=message.created_at)
+    message.refresh_from_db()
+    assert (message.status, message.attempts) == ("sent", 3)
+    assert [event.status for event in message.events.all()] == ["pending", "pending", "pending", "sent"]
+
+
+def test_no_call_begins_when_the_lease_leaves_no_time_for_it(accept, providers, monkeypatch):
+    accept()
+    hours_later = delivery.time.monotonic() + 3600
+    claimed = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    calls = delivery.Calls()
+    calls.begin(claimed, lease_began=hours_later - 7200)
+    delivery.record(calls.wait(5))
+    message = Message.objects.get()
+    assert (message.status, message.attempts) == ("pending", 0)
+    assert providers.ledger() == []
+
+
+def test_a_worker_that_is_told_to_go_finishes_its_calls_and_claims_no_more(accept, providers, monkeypatch):
+    providers.dial(latency_ms=300)
+    first, second = accept(), accept()
+    stopping = threading.Event()
+    monkeypatch.setattr(delivery, "STOPPING", stopping)
+    begin = delivery.Calls.begin
+
+    def begin_and_be_told(self, *arguments):
+        begin(self, *arguments)
+        stopping.set()
+
+    monkeypatch.setattr(delivery.Calls, "begin", begin_and_be_told)
+    assert delivery.deliver_due("sms") == {"sent": 1}
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.status, second.status, second.attempts) == ("sent", "pending", 0)
+
+
+def test_outcomes_wait_for_a_database_that_is_away(accept, providers, monkeypatch):
+    record_outcomes = type(Message.objects.all()).record_outcomes
+    failures = iter([OperationalError("away")])
+
+    def away_once(self, outcomes):
+        for failure in failures:
+            raise failure
+        return record_outcomes(self, outcomes)
+
+    monkeypatch.setattr(type(Message.objects), "record_outcomes", away_once)
+    accept()
+    delivery.deliver_due("sms")
+    assert Message.objects.get().status == "sent"
+
+
+def test_no_more_calls_are_in_flight_than_there_are_slots(accept, providers, settings):
+    settings.CALLS_IN_FLIGHT = 3
+    providers.dial(latency_ms=30)
+    for number in range(10):
+        accept(recipient=f"+1555000{number:04}")
+    most = []
+    wait = delivery.Calls.wait
+
+    def counted(self, seconds):
+        most.append(self.in_flight)
+        return wait(self, seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delivery.Calls, "wait", counted)
+        delivery.deliver_due("sms")
+    assert max(most) == 3
+    assert Message.objects.filter(status="sent").count() == 10
+
+
+def test_retry_delays_double_up_to_the_ceiling_and_never_undercut_the_providers_wish(settings):
+    settings.RETRY_BASE_SECONDS, settings.RETRY_CEILING_SECONDS = 2, 100
+    for attempt, ceiling in [(1, 2), (2, 4), (3, 8), (20, 100)]:
+        delays = [delivery.retry_delay(attempt, None) for _ in range(200)]
+        assert 0 <= min(delays) <= max(delays) <= ceiling
+        assert max(delays) > ceiling / 2
+    assert delivery.retry_delay(1, retry_after=30) == 30
+    assert delivery.retry_delay(1, retry_after=10**9) == 100

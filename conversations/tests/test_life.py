@@ -1,0 +1,181 @@
+"""How a message moves: by what workers saw, what providers report, and what silence lets us conclude."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from conversations.models import Message
+from conversations.models.message import MOVES, Outcome, Status
+from providers.base import DeliveryReport
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sending(accept):
+    """A message that a worker holds in its first attempt."""
+    accept()
+    [message] = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    return message
+
+
+def record(message, status, attempt=1, **values):
+    moved = Message.objects.record_outcomes([Outcome(message_id=message.pk, attempt=attempt, status=status, **values)])
+    message.refresh_from_db()
+    return moved
+
+
+def report(message, status, attempt=1, **values):
+    values = {"provider_message_id": "SM1", "message_id": message.pk, "attempt": attempt, **values}
+    taken = Message.objects.apply_report("twilio", DeliveryReport(status=status, provider_status=status or "?", **values))
+    message.refresh_from_db()
+    return taken
+
+
+def timeline(message):
+    return [(event.status, event.evidence) for event in message.events.all()]
+
+
+def test_acceptance_makes_it_sent(sending):
+    assert record(sending, Status.SENT, provider_message_id="SM1", segments=2) == {sending.pk}
+    assert (sending.status, sending.provider_message_id, sending.segments) == ("sent", "SM1", 2)
+    assert sending.sent_at
+    assert sending.lease_expires_at is None
+    assert timeline(sending) == [("pending", "observed"), ("sent", "observed")]
+
+
+def test_a_refusal_ends_it_with_the_reason(sending):
+    record(sending, Status.FAILED, error_code="21211", error_message="The number is not valid.")
+    assert (sending.status, sending.error_code, sending.error_message) == ("failed", "21211", "The number is not valid.")
+    assert sending.failed_at
+
+
+def test_what_was_not_sent_waits_for_its_next_try(sending):
+    record(sending, Status.PENDING, retry_in=30, error_code="refused", error_message="Nobody listens there.")
+    assert (sending.status, sending.attempts, sending.error_code) == ("pending", 1, "refused")
+    assert timedelta(seconds=25) < sending.next_attempt_at - timezone.now() < timedelta(seconds=31)
+
+
+def test_what_was_not_begun_goes_back_without_spending_its_attempt(sending):
+    record(sending, Status.PENDING, retry_in=0, spent=False)
+    assert (sending.status, sending.attempts) == ("pending", 0)
+    assert timeline(sending) == [("pending", "observed")]
+
+
+def test_a_lost_answer_is_a_doubt(sending):
+    record(sending, Status.UNCERTAIN, error_code="timeout", error_message="No answer came.")
+    assert (sending.status, sending.next_attempt_at) == ("uncertain", None)
+
+
+def test_an_outcome_of_an_attempt_that_is_over_changes_nothing(sending):
+    record(sending, Status.PENDING, retry_in=0)
+    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    assert record(sending, Status.FAILED, attempt=1) == set()
+    assert (sending.status, sending.attempts) == ("sending", 2)
+
+
+def test_a_lease_that_ran_out_is_a_doubt_and_a_late_acceptance_settles_it(sending):
+    Message.objects.update(lease_expires_at=timezone.now())
+    assert Message.objects.doubt_expired_leases(limit=10) == 1
+    sending.refresh_from_db()
+    assert (sending.status, sending.error_code) == ("uncertain", "lease_expired")
+    assert timeline(sending)[-1] == ("uncertain", "assumed")
+    record(sending, Status.SENT, provider_message_id="SM1")
+    assert (sending.status, sending.error_code) == ("sent", "")
+
+
+def test_a_running_lease_is_left_alone(sending):
+    assert Message.objects.doubt_expired_leases(limit=10) == 0
+
+
+def test_pending_past_its_time_expires(accept):
+    message = accept()
+    Message.objects.update(expires_at=timezone.now())
+    assert Message.objects.expire_overdue(limit=10) == 1
+    message.refresh_from_db()
+    assert (message.status, message.error_code) == ("expired", "expired")
+
+
+def test_only_pending_expires(sending):
+    Message.objects.update(expires_at=timezone.now())
+    assert Message.objects.expire_overdue(limit=10) == 0
+
+
+@pytest.mark.parametrize("order", sorted(set(itertools.permutations(["answer", "sent", "delivered", "delivered"]))))
+def test_any_order_of_answer_and_callbacks_ends_in_the_same_row(sending, order):
+    for step in order:
+        if step == "answer":
+            record(sending, Status.SENT, provider_message_id="SM1")
+        else:
+            report(sending, step)
+    assert (sending.status, sending.provider_message_id) == ("delivered", "SM1")
+    assert sending.sent_at
+    assert sending.delivered_at
+    assert timeline(sending).count(("delivered", "reported")) == 1
+
+
+@pytest.mark.parametrize("doubt", ["sending", "uncertain", "unresolved"])
+def test_a_callback_settles_a_doubt(sending, doubt):
+    lease = timezone.now() if doubt == "sending" else None
+    Message.objects.update(status=doubt, lease_expires_at=lease)
+    report(sending, "sent", provider_message_id="SM9")
+    assert (sending.status, sending.provider_message_id) == ("sent", "SM9")
+
+
+def test_an_undelivered_message_says_why(sending):
+    report(sending, "undelivered", error_code="30003", error_message="The phone is switched off.")
+    assert (sending.status, sending.error_code) == ("undelivered", "30003")
+    assert sending.failed_at
+
+
+def test_a_report_that_it_was_sent_stops_a_retry(sending):
+    record(sending, Status.PENDING, retry_in=0)
+    report(sending, "sent")
+    assert (sending.status, sending.next_attempt_at) == ("sent", None)
+
+
+def test_a_report_on_an_earlier_attempt_can_only_raise_it_to_delivered(sending):
+    record(sending, Status.PENDING, retry_in=0)
+    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    report(sending, "undelivered", attempt=1)
+    assert sending.status == "sending"
+    report(sending, "delivered", attempt=1)
+    assert (sending.status, sending.attempts) == ("delivered", 2)
+
+
+def test_a_word_that_changes_no_status_is_an_event(sending):
+    report(sending, None, provider_message_id="SM1")
+    assert sending.status == "sending"
+    assert ("?", "reported") in timeline(sending)
+
+
+def test_a_report_without_our_id_finds_its_message_by_the_providers(sending):
+    record(sending, Status.SENT, provider_message_id="SM1")
+    report(sending, "delivered", message_id=None, attempt=None)
+    assert sending.status == "delivered"
+
+
+def test_a_report_on_nobodys_message_is_not_taken(sending):
+    assert not report(sending, "sent", message_id=None, provider_message_id="SM-unknown")
+
+
+def test_no_row_can_leave_the_words_or_the_rules(sending):
+    for broken in ({"status": "lost"}, {"status": "pending"}, {"lease_expires_at": None}, {"type": "fax"}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Message.objects.update(**broken)
+
+
+def test_two_messages_never_share_a_provider_id(accept, sending):
+    record(sending, Status.SENT, provider_message_id="SM1")
+    accept(recipient="+15550000001")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Message.objects.exclude(pk=sending.pk).update(provider_message_id="SM1")
+
+
+def test_final_facts_are_never_left_for_a_guess():
+    facts = {Status.DELIVERED, Status.UNDELIVERED, Status.CANCELED, Status.RECEIVED}
+    guesses = {Status.UNCERTAIN, Status.UNRESOLVED, Status.EXPIRED, Status.PENDING, Status.SENDING}
+    assert not [move for move in guesses if MOVES.get(move, frozenset()) & facts]

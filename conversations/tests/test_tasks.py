@@ -1,0 +1,130 @@
+"""The doorbell on a real broker, and the sweep."""
+
+import json
+import time
+from datetime import timedelta
+
+import pytest
+import redis
+from celery.exceptions import Retry
+from django.conf import settings as django_settings
+from django.utils import timezone
+
+from conversations import tasks
+from conversations.models import Message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def broker():
+    """The broker, with empty queues before and after."""
+    client = redis.Redis.from_url(django_settings.REDIS_URL)
+    client.delete(*tasks.CHANNELS)
+    yield client
+    client.delete(*tasks.CHANNELS)
+    client.close()
+
+
+@pytest.fixture
+def unreachable_broker(monkeypatch):
+    """A doorbell whose Redis is a port where nobody listens."""
+    bell = tasks.Doorbell()
+    bell._redis = redis.Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.5)
+    monkeypatch.setattr(tasks, "_doorbell", bell)
+
+
+def rings(broker, queue):
+    return [json.loads(ring)["headers"] for ring in broker.lrange(queue, 0, -1)]
+
+
+def overdue(message, seconds=10):
+    Message.objects.filter(pk=message.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("channel", ["sms", "mms", "email"])
+def test_each_type_rings_on_its_own_queue_with_the_id_and_nothing_else(accept, broker, channel):
+    message = accept(type=channel)
+    tasks.ring(message)
+    [ring] = rings(broker, channel)
+    assert (ring["task"], ring["argsrepr"]) == (f"conversations.send_{channel}", f"('{message.pk}',)")
+
+
+def test_rings_are_left_out_once_enough_lie_there(accept, broker):
+    message = accept()
+    for _ in range(tasks.RINGS_ENOUGH + 5):
+        tasks.ring(message)
+    assert broker.llen("sms") == tasks.RINGS_ENOUGH
+
+
+def test_a_ring_without_a_broker_is_only_logged_and_redis_is_left_alone_for_a_while(
+    accept, broker, unreachable_broker, caplog
+):
+    message = accept()
+    tasks.ring(message)
+    assert "the broker is away" in caplog.text
+    assert str(message.pk) in caplog.text
+    assert tasks._doorbell.waiting("sms") == float("inf")
+    tasks._doorbell._resting_until = time.monotonic()
+    with pytest.raises(redis.ConnectionError):
+        tasks._doorbell.waiting("sms")
+
+
+def test_the_sweep_rings_for_a_message_whose_ring_was_lost(accept, broker):
+    message = accept()
+    overdue(message)
+    assert "rang sms" in tasks.sweep()
+    assert rings(broker, "sms")[0]["argsrepr"] == f"('{message.pk}',)"
+
+
+def test_the_sweep_does_not_ring_where_a_ring_lies_nor_before_anybody_could_answer(accept, broker):
+    message = accept()
+    assert "rang nobody" in tasks.sweep()
+    overdue(message)
+    tasks.sweep()
+    tasks.sweep()
+    assert broker.llen("sms") == 1
+
+
+def test_the_sweep_doubts_lost_workers_and_ends_what_is_past_its_time(accept, broker):
+    held, late = accept(), accept(recipient="+15550000001")
+    Message.objects.claim_one(held, lease=timedelta(0))
+    Message.objects.filter(pk=late.pk).update(expires_at=timezone.now())
+    assert tasks.sweep() == "uncertain 1, expired 1, rang nobody"
+
+
+def test_a_ring_is_answered_with_one_line(accept, broker, providers):
+    message = accept()
+    accept(recipient="+15550000001")
+    assert tasks.send_sms(str(message.pk)) == "sent 2"
+    assert tasks.send_sms(str(message.pk)) == "nothing due"
+
+
+def test_the_rung_message_is_retried_by_celery_when_its_wait_is_short(accept, broker, providers, settings):
+    settings.RETRY_BASE_SECONDS = 60
+    message = accept()
+    providers.fault("twilio", "429")
+    with pytest.raises(Retry) as retry:
+        tasks.send_sms.apply(args=(str(message.pk),), throw=True).get()
+    assert retry.value.when <= tasks.LONGEST_COUNTDOWN_SECONDS
+    assert Message.objects.get().status == "pending"
+
+
+def test_a_long_wait_stays_in_the_row(accept, broker):
+    message = accept()
+    Message.objects.update(attempts=1, next_attempt_at=timezone.now() + timedelta(seconds=301))
+    assert tasks.seconds_until_retry(str(message.pk)) is None
+
+
+def test_who_stops_for_the_time_rings_for_what_is_left(accept, broker, providers, settings):
+    settings.CLAIM_SECONDS = 0
+    message = accept()
+    assert tasks.send_sms(str(message.pk)) == "nothing due"
+    assert broker.llen("sms") == 1
+
+
+def test_who_is_behind_a_message_in_flight_does_not_ring(accept, broker, providers):
+    in_flight, behind = accept(), accept()
+    Message.objects.claim_one(in_flight, lease=timedelta(seconds=60))
+    assert tasks.send_sms(str(behind.pk)) == "nothing due"
+    assert broker.llen("sms") == 0

@@ -1,0 +1,162 @@
+"""Twilio and SendGrid on loopback: their wire formats, a ledger, signed callbacks, faults on demand.
+
+Beside the providers' own paths it has these:
+
+    GET    /           what it is
+    GET    /ledger     {"requests": [{"message_id", "attempt", "provider", "provider_message_id", "from", "to", "at"}]},
+                       oldest first; ?message_id= picks one message
+    GET    /faults     {"faults": [{"provider", "fault"}]}: what the next send requests will meet
+    POST   /faults     {"provider", "fault", "count": 1} orders some; providers.sandbox.faults.FAULTS lists them
+    DELETE /faults     takes back those that were not met yet
+    POST   /settings   {"latency_ms", "callback_delay_ms"}: either or both
+"""
+
+import contextlib
+import errno
+import json
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+
+from providers.sandbox.callbacks import Courier, SendGridCallbacks, TwilioCallbacks, is_all_told
+from providers.sandbox.faults import FAULTS, Faults
+from providers.sandbox.ledger import Ledger
+from providers.sandbox.sendgrid import SendGridDoor
+from providers.sandbox.settings import Dials, SandboxSettings
+from providers.sandbox.twilio import TwilioDoor
+
+# SendGrid takes 30 MB in all.
+LARGEST_REQUEST = 32 * 1024 * 1024
+SECONDS_TO_FINISH = 2
+WAITING_CONNECTIONS = 1024
+
+
+class PortTaken(Exception):
+    """Somebody else listens there."""
+
+
+def make_app(settings: SandboxSettings) -> web.Application:
+    """The application. It opens the ledger when it starts and closes what it opened when it is cleaned up.
+
+    ValueError when the private key can't be read.
+    """
+    dials = Dials(settings.latency_ms, settings.callback_delay_ms)
+    ledger, faults, courier = Ledger(settings.ledger), Faults(), Courier()
+    twilio = TwilioCallbacks(settings, dials, ledger, courier)
+    sendgrid = SendGridCallbacks(settings, dials, ledger, courier)
+    callbacks: dict[str, TwilioCallbacks | SendGridCallbacks] = {"twilio": twilio, "sendgrid": sendgrid}
+
+    async def life(app: web.Application) -> AsyncIterator[None]:
+        ledger.open()
+        await courier.open()
+        sendgrid.open()
+        for entry in ledger.oldest_first():
+            if not is_all_told(entry):
+                callbacks[entry.provider].start(entry)
+        yield
+        await courier.close()
+        ledger.close()
+
+    app = web.Application(client_max_size=LARGEST_REQUEST)
+    app.cleanup_ctx.append(life)
+    app.add_routes(TwilioDoor(settings, dials, ledger, faults, twilio).routes())
+    app.add_routes(SendGridDoor(settings, dials, ledger, faults, sendgrid).routes())
+    app.add_routes(Desk(dials, ledger, faults).routes())
+    return app
+
+
+class Desk:
+    """The sandbox's own pages."""
+
+    def __init__(self, dials: Dials, ledger: Ledger, faults: Faults) -> None:
+        self._dials = dials
+        self._ledger = ledger
+        self._faults = faults
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.index),
+            web.get("/ledger", self.ledger),
+            web.get("/faults", self.faults),
+            web.post("/faults", self.order_faults),
+            web.delete("/faults", self.clear_faults),
+            web.post("/settings", self.turn_dials),
+        ]
+
+    async def index(self, request: web.Request) -> web.Response:
+        return web.Response(text=f"{__doc__}\nFaults:\n\n" + "".join(f"    {n:15} {t}\n" for n, t in FAULTS.items()))
+
+    async def ledger(self, request: web.Request) -> web.Response:
+        wanted = request.query.get("message_id")
+        entries = self._ledger.oldest_first()
+        return answer({"requests": [each.row() for each in entries if wanted in (None, each.message_id)]})
+
+    async def faults(self, request: web.Request) -> web.Response:
+        return answer({"faults": self._faults.listing()})
+
+    async def order_faults(self, request: web.Request) -> web.Response:
+        try:
+            self._faults.order(await wish(request))
+        except ValueError as problem:
+            return answer({"detail": str(problem)}, status=400)
+        return await self.faults(request)
+
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        self._faults.clear()
+        return await self.faults(request)
+
+    async def turn_dials(self, request: web.Request) -> web.Response:
+        try:
+            self._dials.turn(await wish(request))
+        except ValueError as problem:
+            return answer({"detail": str(problem)}, status=400)
+        return answer(asdict(self._dials))
+
+
+def answer(body: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response(body, status=status)
+
+
+async def wish(request: web.Request) -> dict[str, Any]:
+    """The JSON object in the body. ValueError with a sentence when there is none."""
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise ValueError("The body must be a JSON object.")
+    return body
+
+
+@contextlib.asynccontextmanager
+async def listening(settings: SandboxSettings, host: str, port: int) -> AsyncIterator[str]:
+    """Serve while the block runs; yields the base URL. Port 0 picks a free one.
+
+    Raises `PortTaken`, OSError when the ledger can't be opened, ValueError with a sentence when the private key or a
+    line of the ledger can't be read.
+    """
+    app = make_app(settings)
+    # Bound before the ledger is opened: a second sandbox on the same ledger stops here and repeats no callbacks.
+    with bind(host, port) as sock:
+        runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=SECONDS_TO_FINISH, handle_signals=False
+        )
+        await runner.setup()
+        try:
+            await web.SockSite(runner, sock, backlog=WAITING_CONNECTIONS).start()
+            yield f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
+        finally:
+            await runner.cleanup()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as problem:
+        if problem.errno == errno.EADDRINUSE:
+            raise PortTaken from None
+        raise

@@ -1,0 +1,222 @@
+"""SendGrid's door: `POST /v3/mail/send`, with the refusals of its "Mail Send errors" page.
+
+A sender `unverified@any.domain` is refused with the 403 of a sender identity that was not verified.
+"""
+
+import hmac
+import json
+import re
+import secrets
+from typing import Any, Never
+
+from aiohttp import web
+
+from providers.sandbox.callbacks import SendGridCallbacks
+from providers.sandbox.faults import ACCEPTING, Faults, lost_answer
+from providers.sandbox.ledger import Entry, Ledger, attempt_number, now
+from providers.sandbox.settings import Dials, SandboxSettings
+
+HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#"
+ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+FAULTS = {
+    "401": (401, "The provided authorization grant is invalid, expired, or revoked"),
+    "429": (429, "too many requests"),
+    "500": (500, "Internal Server Error"),
+    "500_accepted": (500, "Internal Server Error"),
+}
+
+
+class SendGridError(Exception):
+    """A refusal in SendGrid's words."""
+
+    def __init__(self, status: int, message: str, field: str | None = None, help_anchor: str | None = None) -> None:
+        self.status = status
+        self.error = {"message": message, "field": field, "help": HELP + help_anchor if help_anchor else None}
+
+    def response(self) -> web.Response:
+        headers = {"Retry-After": "1"} if self.status == 429 else {}
+        return web.json_response({"errors": [self.error]}, status=self.status, headers=headers)
+
+
+class SendGridDoor:
+    """The handler of one account."""
+
+    def __init__(
+        self, settings: SandboxSettings, dials: Dials, ledger: Ledger, faults: Faults, callbacks: SendGridCallbacks
+    ) -> None:
+        self._has_credentials = bool(settings.api_key)
+        self._authorization = f"Bearer {settings.api_key}".encode()
+        self._dials = dials
+        self._ledger = ledger
+        self._faults = faults
+        self._callbacks = callbacks
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/v3/mail/send", self.answer)]
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            self._authenticate(request)
+            response = await self._send(request)
+        except SendGridError as error:
+            response = error.response()
+        await self._dials.wait_to_answer()
+        return response
+
+    def _authenticate(self, request: web.Request) -> None:
+        given = request.headers.get("Authorization", "").encode()
+        if not (hmac.compare_digest(given, self._authorization) and self._has_credentials):
+            raise SendGridError(*FAULTS["401"])
+
+    async def _send(self, request: web.Request) -> web.StreamResponse:
+        mail = read(await request.read())
+        check(mail)
+        fault = self._faults.take("sendgrid")
+        if fault and fault not in ACCEPTING:
+            return await self._faulty(request, fault)
+        entry = new_entry(mail)
+        self._ledger.accept(entry)
+        self._callbacks.start(entry)
+        if fault:
+            return await self._faulty(request, fault)
+        return web.Response(status=202, headers={"X-Message-Id": entry.provider_message_id})
+
+    async def _faulty(self, request: web.Request, fault: str) -> web.StreamResponse:
+        if fault in FAULTS:
+            raise SendGridError(*FAULTS[fault])
+        return await lost_answer(request, fault)
+
+
+def read(body: bytes) -> dict[str, Any]:
+    """The mail, a JSON object. SendGrid calls everything else a bad request without saying more."""
+    try:
+        mail = json.loads(body)
+    except (ValueError, RecursionError):
+        mail = None
+    if not isinstance(mail, dict):
+        raise SendGridError(400, "Bad Request")
+    return mail
+
+
+def check(mail: dict[str, Any]) -> None:
+    """Raise what SendGrid would refuse the mail for."""
+    personalizations = mail.get("personalizations")
+    if not personalizations or not is_list_of_objects(personalizations):
+        refuse(
+            "The personalizations field is required and must have at least one personalization.",
+            "personalizations",
+            "-Personalizations-Errors",
+        )
+    for index, personalization in enumerate(personalizations):
+        check_recipients(personalization, f"personalizations.{index}")
+    check_sender(mail.get("from"))
+    check_content(mail)
+    if not mail.get("subject") and not all(each.get("subject") for each in personalizations) and not is_template(mail):
+        refuse(
+            "The subject is required. You can get around this requirement if you use a template with a subject defined"
+            " or if every personalization has a subject defined.",
+            "subject",
+            "message.subject",
+        )
+
+
+def check_recipients(personalization: dict[str, Any], field: str) -> None:
+    anchor = "message.personalizations.to"
+    if not personalization.get("to") or not is_list_of_objects(personalization["to"]):
+        refuse(
+            "The to array is required for all personalization objects, and must have at least one email object with a"
+            " valid email address.",
+            f"{field}.to",
+            anchor,
+        )
+    for kind in ("to", "cc", "bcc"):
+        for index, recipient in enumerate(personalization.get(kind) or []):
+            if not isinstance(recipient, dict) or not is_address(recipient.get("email")):
+                refuse("Does not contain a valid address.", f"{field}.{kind}.{index}.email", anchor)
+    if not isinstance(personalization.get("custom_args", {}), dict):
+        refuse("The custom_args must be an object.", f"{field}.custom_args", "message.personalizations.custom_args")
+
+
+def check_sender(sender: Any) -> None:
+    if not isinstance(sender, dict) or not sender.get("email"):
+        refuse(
+            "The from object must be provided for every email send. It is an object that requires the email parameter,"
+            ' but may also contain a name parameter.  e.g. {"email" : "example@example.com"}  or'
+            ' {"email" : "example@example.com", "name" : "Example Recipient"}.',
+            "from.email",
+            "message.from",
+        )
+    if not is_address(sender["email"]):
+        refuse("The from email does not contain a valid address.", "from.email", "message.from")
+    if sender["email"].lower().startswith("unverified@"):
+        raise SendGridError(
+            403,
+            "The from address does not match a verified Sender Identity. Mail cannot be sent until this error is"
+            " resolved. Visit https://sendgrid.com/docs/for-developers/sending-email/sender-identity/ to see the"
+            " Sender Identity requirements",
+            "from",
+        )
+
+
+def check_content(mail: dict[str, Any]) -> None:
+    content = mail.get("content")
+    if not content and is_template(mail):
+        return
+    if not content or not is_list_of_objects(content):
+        refuse(
+            "Unless a valid template_id is provided, the content parameter is required. There must be at least one"
+            " defined content block. We typically suggest both text/plain and text/html blocks are included, but only"
+            " one block is required.",
+            "content",
+            "message.content",
+        )
+    for index, block in enumerate(content):
+        if not isinstance(block.get("value"), str) or not block["value"]:
+            refuse(
+                "The content value must be a string at least one character in length.",
+                f"content.{index}.value",
+                "message.content.value",
+            )
+    types = [block.get("type") for block in content]
+    if "text/plain" in types[1:]:
+        refuse("If present, text/plain must be the first content block.", "content", "message.content.type")
+
+
+def refuse(message: str, field: str, help_anchor: str) -> Never:
+    raise SendGridError(400, message, field, help_anchor)
+
+
+def is_template(mail: dict[str, Any]) -> bool:
+    return bool(mail.get("template_id"))
+
+
+def is_address(text: Any) -> bool:
+    return isinstance(text, str) and ADDRESS.fullmatch(text) is not None
+
+
+def is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def new_entry(mail: dict[str, Any]) -> Entry:
+    """What the ledger keeps of an accepted mail: one entry, named after its first recipient, for all of them."""
+    to = [recipient for each in mail["personalizations"] for recipient in recipients(each, mail.get("custom_args"))]
+    args = to[0]["custom_args"]
+    return Entry(
+        message_id=args.get("message_id"),
+        attempt=attempt_number(args.get("attempt")),
+        provider="sendgrid",
+        provider_message_id=secrets.token_urlsafe(16),
+        sender=mail["from"]["email"],
+        recipient=to[0]["email"],
+        at=now(),
+        details={"to": to},
+    )
+
+
+def recipients(personalization: dict[str, Any], custom_args: Any) -> list[dict[str, Any]]:
+    """Everybody who gets this copy, with its custom_args as text, which win over those of the whole mail."""
+    named = {**(custom_args if isinstance(custom_args, dict) else {}), **personalization.get("custom_args", {})}
+    args = {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
+    everybody = [each for kind in ("to", "cc", "bcc") for each in personalization.get(kind) or []]
+    return [{"email": each["email"], "custom_args": args} for each in everybody]
