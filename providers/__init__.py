@@ -1,0 +1,1 @@
+"""The border with the providers: nothing else knows an SDK."""

@@ -1,0 +1,56 @@
+"""Settings → adapters."""
+
+import os
+import signal
+
+import pytest
+
+from providers import routes
+from providers.sendgrid import SendGridAccount
+from providers.twilio import TwilioAccount
+
+
+@pytest.fixture(autouse=True)
+def fresh_accounts():
+    routes.forget_accounts()
+    yield
+    routes.forget_accounts()
+
+
+def test_every_channel_has_its_account_made_once():
+    assert type(routes.account_for("sms")) is TwilioAccount
+    assert type(routes.account_for("email")) is SendGridAccount
+    assert routes.account_for("sms") is routes.account_for("mms") is routes.account_named("twilio")
+    assert routes.account_for("email") is routes.account_named("sendgrid")
+
+
+def test_a_name_that_nobody_has_is_none():
+    assert routes.account_named("carrier-pigeon") is None
+
+
+def test_every_account_carries_the_name_that_it_is_found_by():
+    assert {name: routes.account_named(name).name for name in routes._MAKERS} == {n: n for n in routes._MAKERS}
+
+
+@pytest.mark.parametrize(
+    ("public_url", "base_url", "callback_url"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8090", "http://127.0.0.1:8080/api/v1/webhooks/twilio"),
+        ("http://localhost:8080", "https://api.twilio.com", None),
+        ("https://example.com", "https://api.twilio.com", "https://example.com/api/v1/webhooks/twilio"),
+    ],
+)
+def test_a_real_twilio_is_not_asked_to_call_a_loopback_address(settings, public_url, base_url, callback_url):
+    settings.PUBLIC_URL, settings.TWILIO_BASE_URL = public_url, base_url
+    assert routes._twilio_callback_url() == callback_url
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_forked_while_another_thread_made_an_account_makes_its_own():
+    ours = routes.account_for("sms")
+    with routes._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(5)
+            os._exit(0 if routes.account_for("sms") is not ours else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,0 +1,293 @@
+"""What is particular to SendGrid."""
+
+import asyncio
+import json
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from providers import pool
+from providers.base import Callback, Signature
+from providers.errors import Misconfigured, NotSent, Rejected, Uncertain, UnreadableCallback
+from providers.tests.odd_server import answering, drip, http
+from providers.tests.test_adapters import GOOD_ANSWERS, SENDGRID, send, sendgrid
+
+ACCOUNT = sendgrid("http://127.0.0.1:9")
+URLS = ("https://example.com/a.pdf", 'https://example.com/"><script>?x=1&y=2')
+DELIVERED = {
+    "email": "you@example.com",
+    "event": "delivered",
+    "timestamp": 1767225600,
+    "sg_message_id": "abc.filter-1.2",
+}
+
+
+def mail_that_sendgrid_got(message):
+    with answering(GOOD_ANSWERS["sendgrid"]) as server:
+        send(sendgrid(server.url), message)
+        [(head, body)] = server.requests
+    assert b"\r\nAuthorization: Bearer SG.key\r\n" in head
+    assert head.startswith(b"POST /v3/mail/send HTTP/1.1\r\n")
+    return json.loads(body)
+
+
+def contents_of(**fields):
+    mail = mail_that_sendgrid_got(replace(SENDGRID.message, **{"body": "", **fields}))
+    return {each["type"]: each["value"] for each in mail["content"]}
+
+
+def outcome_of(answer):
+    with answering(answer) as server:
+        return send(sendgrid(server.url), SENDGRID.message)
+
+
+def events(*told):
+    return Callback(url="https://example.com/hook", body=json.dumps(told).encode(), headers={})
+
+
+def report(**event):
+    [part] = ACCOUNT.split(events({**DELIVERED, **event}))
+    return ACCOUNT.read_report(part.payload)
+
+
+def test_the_mail_is_what_was_asked_for():
+    message = replace(SENDGRID.message, body="Text", html="<p>Text</p>")
+    assert mail_that_sendgrid_got(message) == {
+        "from": {"email": "us@example.com"},
+        "subject": "Hello",
+        "personalizations": [
+            {
+                "to": [{"email": "you@example.com"}],
+                "custom_args": {"message_id": str(message.message_id), "attempt": "3"},
+            }
+        ],
+        "content": [{"type": "text/plain", "value": "Text"}, {"type": "text/html", "value": "<p>Text</p>"}],
+    }
+
+
+def test_a_mail_without_a_subject_gets_one_since_sendgrid_refuses_it_otherwise():
+    assert mail_that_sendgrid_got(replace(SENDGRID.message, subject=""))["subject"] == "(no subject)"
+
+
+def test_an_address_arrives_as_it_is():
+    odd = '"a, b"@example.com'
+    mail = mail_that_sendgrid_got(replace(SENDGRID.message, recipient=odd))
+    assert mail["personalizations"][0]["to"] == [{"email": odd}]
+
+
+def test_plain_text_and_html_alone_stay_alone():
+    assert contents_of(body="Text") == {"text/plain": "Text"}
+    assert contents_of(html="<p>Hi</p>") == {"text/html": "<p>Hi</p>"}
+
+
+def test_attachments_are_linked_below_the_text_and_escaped_in_the_html():
+    found = contents_of(body="Text", html="<p>Hi</p>", attachments=URLS)
+    assert found["text/plain"] == "Text\n\nAttachments:\n" + "\n".join(URLS)
+    assert found["text/html"].startswith("<p>Hi</p><p>Attachments:</p><ul>")
+    assert "<script>" not in found["text/html"]
+    assert '<a href="https://example.com/&quot;&gt;&lt;script&gt;?x=1&amp;y=2">' in found["text/html"]
+
+
+def test_attachments_need_no_text():
+    assert contents_of(attachments=URLS[:1]) == {"text/plain": f"Attachments:\n{URLS[0]}"}
+
+
+def test_an_answer_without_message_id_is_accepted_without_one():
+    assert outcome_of(http(202)).provider_message_id == ""
+
+
+def test_a_text_that_the_sdk_takes_for_an_api_key_is_rejected():
+    outcome = send(sendgrid("http://127.0.0.1:9"), replace(SENDGRID.message, body="SG.abc.def"))
+    assert (type(outcome), outcome.code) == (Rejected, "api_key_included")
+
+
+def errors(status, field, **headers):
+    return http(status, json.dumps({"errors": [{"message": "you@example.com!", "field": field}]}), **headers)
+
+
+@pytest.mark.parametrize(
+    ("status", "field", "outcome"),
+    [
+        (400, "from.email", Rejected),
+        (400, None, Rejected),
+        (401, None, Misconfigured),
+        (403, "from", Rejected),
+        (403, None, Misconfigured),
+        (413, None, Rejected),
+        (415, None, Rejected),
+        (429, None, NotSent),
+        (500, None, Uncertain),
+        (503, "from", Uncertain),
+    ],
+)
+def test_sendgrids_refusals_have_their_outcomes(status, field, outcome):
+    found = outcome_of(errors(status, field))
+    assert (type(found), found.code) == (outcome, str(status))
+    assert "@" not in found.message
+
+
+def test_a_refusal_names_the_field_unless_it_names_somebody():
+    assert outcome_of(errors(400, "content.0.value")).message.endswith("(field content.0.value).")
+    assert outcome_of(errors(400, "you@example.com")).message == "SendGrid found the message invalid."
+
+
+def test_the_rate_limit_says_when_it_opens_again():
+    soon = outcome_of(errors(429, None, X_RateLimit_Reset=str(int(time.time()) + 30))).retry_after
+    assert 25 < soon <= 30
+    assert outcome_of(errors(429, None, X_RateLimit_Reset="1")).retry_after == 0
+    assert outcome_of(errors(429, None, X_RateLimit_Reset="soon", Retry_After="7")).retry_after == 7
+    assert outcome_of(errors(429, None)).retry_after is None
+
+
+def test_a_call_given_up_before_its_first_byte_never_leaves(monkeypatch):
+    """Resolving a name has no timeout: the thread may wake long after the loop gave up."""
+    connect, given_up, late = pool._ClaimingHTTP.connect, threading.Event(), []
+
+    def slow(connection):
+        late.append(given_up.wait(10))
+        connect(connection)
+
+    monkeypatch.setattr(pool._ClaimingHTTP, "connect", slow)
+    with answering(GOOD_ANSWERS["sendgrid"]) as server:
+        account = sendgrid(server.url, timeout=0.2)
+        outcome = send(account, SENDGRID.message)
+        given_up.set()
+        account._threads.shutdown(wait=True)
+        assert late == [True]
+        assert server.requests == []
+    assert (type(outcome), outcome.code) == (NotSent, "connect_timeout")
+
+
+def test_a_call_that_took_too_long_gives_its_thread_back():
+    with answering(drip) as server:
+        account = sendgrid(server.url, timeout=0.2)
+        send(account, SENDGRID.message)
+        waiting = threading.Thread(target=account._threads.shutdown)
+        waiting.start()
+        waiting.join(10)
+        assert not waiting.is_alive()
+
+
+def test_a_connection_idle_for_long_is_not_used_again(monkeypatch):
+    async def two(account):
+        await account.send(SENDGRID.message)
+        monkeypatch.setattr(pool, "KEEPALIVE_SECONDS", 0)
+        await account.send(SENDGRID.message)
+        await account.close()
+
+    with answering(GOOD_ANSWERS["sendgrid"]) as server:
+        asyncio.run(two(sendgrid(server.url)))
+        assert (server.connections, len(server.requests)) == (2, 2)
+
+
+def test_a_closed_account_sends_nothing():
+    account = sendgrid("http://127.0.0.1:9")
+    asyncio.run(account.close())
+    outcome = send(account, SENDGRID.message)
+    assert (type(outcome), outcome.code) == (NotSent, "closed")
+
+
+def test_a_public_key_that_can_not_be_read_is_logged_and_believes_nothing(caplog):
+    account = sendgrid("http://127.0.0.1:9", public_key="not a key")
+    names = ["x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp"]
+    callback = replace(events(DELIVERED), headers=dict.fromkeys(names, "1"))
+    assert account.check_signature(callback) is Signature.INVALID
+    assert "SENDGRID_WEBHOOK_PUBLIC_KEY" in caplog.text
+    assert "not a key" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "kind"),
+    [
+        ("processed", "sent", "status"),
+        ("deferred", None, "status"),
+        ("delivered", "delivered", "status"),
+        ("bounce", "undelivered", "status"),
+        ("dropped", "undelivered", "status"),
+        ("open", None, "unknown"),
+        ("spamreport", None, "unknown"),
+        ("a word of tomorrow", None, "unknown"),
+    ],
+)
+def test_sendgrids_words_are_ours(word, status, kind):
+    [part] = ACCOUNT.split(events({**DELIVERED, "event": word}))
+    found = ACCOUNT.read_report(part.payload)
+    assert (part.kind, found.status, found.provider_status) == (kind, status, word)
+    assert bool(found.error_message) == (status == "undelivered")
+
+
+def test_a_report_brings_back_our_id_and_attempt_and_knows_when():
+    ours = uuid4()
+    found = report(message_id=str(ours), attempt="2")
+    assert (found.message_id, found.attempt, found.provider_message_id) == (ours, 2, "abc")
+    assert found.occurred_at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_the_attempt_of_a_deferred_event_is_sendgrids_own():
+    assert report(event="deferred", attempt="5").attempt is None
+
+
+@pytest.mark.parametrize("timestamp", [None, "x", 1e30, [], "NaN"])
+def test_a_time_that_is_none_is_left_out(timestamp):
+    assert report(timestamp=timestamp).occurred_at is None
+
+
+def test_a_failure_says_why_without_the_address():
+    bounce = report(event="bounce", status="5.1.1", reason="550 5.1.1 <you@example.com> unknown")
+    assert (bounce.error_code, bounce.error_message) == ("5.1.1", "The mailbox does not exist.")
+    dropped = report(event="dropped", status="5.0.0", reason="Bounced Address")
+    assert (dropped.error_code, "earlier mail" in dropped.error_message) == ("dropped", True)
+    assert report(event="bounce", status="you@example.com").error_code == "bounce"
+
+
+def test_an_event_keeps_its_key_when_it_comes_again_under_another_event_id():
+    first, again, other = (
+        ACCOUNT.split(events({**DELIVERED, **more}))[0].dedupe_key
+        for more in ({"sg_event_id": "1"}, {"sg_event_id": "2"}, {"sg_event_id": "1", "timestamp": 5})
+    )
+    assert first == again != other
+    assert len(first) <= 100
+
+
+def test_one_readable_event_among_rubbish_is_enough_and_each_event_is_a_part():
+    deep = {"event": "open", "x": json.loads("[" * 30 + "]" * 30)}
+    told = [None, 5, "x", [], {}, {"event": 5}, {"event": ""}, deep, DELIVERED, {**DELIVERED, "event": "open"}]
+    assert [part.kind for part in ACCOUNT.split(events(*told))] == ["status", "unknown"]
+
+
+def test_a_single_event_needs_no_array():
+    assert len(ACCOUNT.split(replace(events(), body=json.dumps(DELIVERED).encode()))) == 1
+
+
+def test_what_a_database_can_not_hold_is_replaced():
+    body = b'[{"event": "delivered", "a\\u0000": "\\ud800", "n": NaN, "i": -Infinity, "big": 1e999, "l": ["\\u0000"]}]'
+    [part] = ACCOUNT.split(replace(events(), body=body))
+    assert part.payload == {
+        "event": "delivered", "a\ufffd": "\ufffd", "n": "nan", "i": "-inf", "big": "inf", "l": ["\ufffd"],
+    }  # fmt: skip
+
+
+def inbound(body, boundary="xyz"):
+    headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
+    return Callback(url="https://example.com/hook", body=body, headers=headers)
+
+
+def test_mail_that_came_in_is_kept_whole_and_known_again_under_a_new_boundary():
+    [part] = ACCOUNT.split(inbound(b"--xyz\r\n\xff\r\n--xyz--"))
+    [again] = ACCOUNT.split(inbound(b"--other\r\n\xff\r\n--other--", "other"))
+    assert (part.kind, part.payload["body_base64"], part.payload["size"]) == ("inbound", "LS14eXoNCv8NCi0teHl6LS0=", 17)
+    assert part.dedupe_key == again.dedupe_key
+
+
+def test_a_mail_too_large_is_kept_without_its_body():
+    [part] = ACCOUNT.split(inbound(b"x" * (1024 * 1024 + 1)))
+    assert (part.payload["body_base64"], part.payload["size"]) == ("", 1024 * 1024 + 1)
+
+
+def test_broken_json_is_unreadable_and_says_so():
+    with pytest.raises(UnreadableCallback, match="not JSON"):
+        ACCOUNT.split(replace(events(), body=b'[{"event": "delivered"'))

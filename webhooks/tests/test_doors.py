@@ -1,0 +1,200 @@
+"""Status callbacks of both providers, as they knock."""
+
+import base64
+import json
+import random
+import time
+from datetime import timedelta
+from urllib.parse import urlencode
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.conf import settings as django_settings
+from django.db import OperationalError
+from django.utils import timezone
+from twilio.request_validator import RequestValidator
+
+from conversations.models import Message
+from conversations.tests.conftest import accept  # noqa: F401
+from webhooks import tasks
+from webhooks.models import Receipt
+
+pytestmark = pytest.mark.django_db
+
+TWILIO, SENDGRID = "/api/v1/webhooks/twilio", "/api/v1/webhooks/sendgrid"
+
+
+@pytest.fixture
+def sent(accept):  # noqa: F811
+    """A message in its first attempt, with the provider."""
+    accept()
+    [message] = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    return message
+
+
+def twilio(client, message_id, status="delivered", path=TWILIO, signed=True, attempt=1, **values):
+    form = {"MessageSid": "SM" + "1" * 32, "MessageStatus": status, "To": "+15559876543", "From": "+15551234567", **values}
+    path = f"{path}?m={message_id}&a={attempt}"
+    headers = {}
+    if signed:
+        validator = RequestValidator(django_settings.TWILIO_AUTH_TOKEN)
+        headers["X-Twilio-Signature"] = validator.compute_signature(f"{django_settings.PUBLIC_URL}{path}", form)
+    return client.post(path, urlencode(form), content_type="application/x-www-form-urlencoded", headers=headers)
+
+
+def sendgrid(client, events, signed=True):
+    body, at, headers = json.dumps(events).encode(), str(int(time.time())), {}
+    if signed:
+        key = serialization.load_der_private_key(base64.b64decode(django_settings.SANDBOX_SENDGRID_PRIVATE_KEY), None)
+        signature = key.sign(at.encode() + body, ec.ECDSA(hashes.SHA256()))
+        headers["X-Twilio-Email-Event-Webhook-Signature"] = base64.b64encode(signature).decode()
+        headers["X-Twilio-Email-Event-Webhook-Timestamp"] = at
+    return client.post(SENDGRID, body, content_type="application/json", headers=headers)
+
+
+def event(message_id, name="delivered", **values):
+    return {
+        "event": name, "email": "bob@example.com", "timestamp": 1700000000, "sg_event_id": f"e-{name}",
+        "sg_message_id": "abc.filter0001", "message_id": str(message_id), "attempt": "1", **values,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [TWILIO, TWILIO + "/"])
+def test_a_signed_status_of_twilio_takes_effect(client, sent, path):
+    response = twilio(client, sent.pk, path=path)
+    sent.refresh_from_db()
+    assert (response.status_code, response.content) == (200, b"<Response></Response>")
+    assert response["Content-Type"] == "application/xml"
+    assert (sent.status, sent.provider_message_id) == ("delivered", "SM" + "1" * 32)
+    assert Receipt.objects.get().verified
+
+
+def test_signed_events_of_sendgrid_take_effect(client, sent):
+    response = sendgrid(client, [event(sent.pk, "processed"), event(sent.pk)])
+    sent.refresh_from_db()
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert (sent.status, sent.provider_message_id) == ("delivered", "abc")
+    assert Receipt.objects.filter(result="applied").count() == 2
+
+
+def test_the_same_callback_counts_once(client, sent):
+    for _ in range(3):
+        assert twilio(client, sent.pk).status_code == 200
+        assert sendgrid(client, [event(sent.pk)] * 3).status_code == 200
+    assert Receipt.objects.count() == 2
+    assert sent.events.filter(status="delivered").count() == 1
+
+
+def test_a_repeated_event_counts_once_even_under_a_new_event_id(client, sent):
+    sendgrid(client, [event(sent.pk, sg_event_id="e-1")])
+    sendgrid(client, [event(sent.pk, sg_event_id="e-2")])
+    assert Receipt.objects.count() == 1
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_wrong_signature_is_403_everywhere_and_leaves_nothing(client, sent, settings, trusted):
+    settings.TRUST_LOCAL_REQUESTS = trusted
+    form = {"MessageSid": "SM1", "MessageStatus": "delivered"}
+    response = client.post(
+        f"{TWILIO}?m={sent.pk}&a=1", urlencode(form), content_type="application/x-www-form-urlencoded",
+        headers={"X-Twilio-Signature": "bm8="},
+    )  # fmt: skip
+    sent.refresh_from_db()
+    assert (response.status_code, response.json()["code"]) == (403, "invalid_signature")
+    assert (sent.status, Receipt.objects.count()) == ("sending", 0)
+
+
+def test_forged_requests_by_the_hundred_leave_no_row_and_no_5xx(client, settings):
+    settings.TRUST_LOCAL_REQUESTS = False
+    chance = random.Random(7)
+    for _ in range(150):
+        noise = "".join(map(chr, (chance.randrange(33, 256) for _ in range(chance.randrange(90)))))
+        names = ["X-Twilio-Signature", "X-Twilio-Email-Event-Webhook-Signature", "X-Twilio-Email-Event-Webhook-Timestamp"]
+        headers = {name: noise for name in names if chance.random() < 0.7}
+        body = chance.randbytes(chance.randrange(200))
+        path, kind = chance.choice([(TWILIO, "application/x-www-form-urlencoded"), (SENDGRID, "application/json")])
+        assert client.post(path, body, content_type=kind, headers=headers).status_code == 403
+    assert not Receipt.objects.exists()
+
+
+def test_a_missing_signature_is_taken_on_a_developers_machine_only(client, sent, settings):
+    assert twilio(client, sent.pk, signed=False).status_code == 200
+    assert not Receipt.objects.get().verified
+    settings.TRUST_LOCAL_REQUESTS = False
+    assert twilio(client, sent.pk, status="sent", signed=False).status_code == 403
+    assert sendgrid(client, [event(sent.pk)], signed=False).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind"),
+    [
+        (TWILIO, b"", "application/x-www-form-urlencoded"),
+        (SENDGRID, b"{}", "application/json"),
+        (SENDGRID, b"[", "application/json"),
+        (SENDGRID, b"[7]", "application/json"),
+        (SENDGRID, b"[" * 100_000, "application/json"),
+    ],
+)
+def test_what_can_not_be_read_is_400_with_a_reason(client, path, body, kind):
+    response = client.post(path, body, content_type=kind)
+    assert (response.status_code, response.json()["code"]) == (400, "unreadable_callback")
+    assert response.json()["detail"]
+
+
+def test_one_readable_event_is_enough(client, sent):
+    assert sendgrid(client, [7, event(sent.pk), {"event": "from the future", "message_id": "?"}]).status_code == 200
+    sent.refresh_from_db()
+    assert sent.status == "delivered"
+
+
+def test_a_callback_that_is_too_large_is_413(client):
+    assert client.post(TWILIO, b"a" * (256 * 1024 + 1), content_type="text/plain").status_code == 413
+
+
+def test_an_unknown_word_is_kept_and_changes_nothing(client, sent):
+    assert twilio(client, sent.pk, status="teleported").status_code == 200
+    sent.refresh_from_db()
+    assert sent.status == "sending"
+    assert sent.events.last().status == "teleported"
+
+
+def test_a_callback_for_nobody_is_kept_and_applied_once_its_message_is_there(client, sent):
+    twilio(client, "", signed=True)
+    receipt = Receipt.objects.get()
+    assert (receipt.result, receipt.attempts) == ("orphan", 1)
+    Message.objects.update(provider_message_id="SM" + "1" * 32)
+    Receipt.objects.update(next_attempt_at=timezone.now())
+    assert tasks.sweep() == "receipts 1"
+    sent.refresh_from_db()
+    assert sent.status == "delivered"
+    assert Receipt.objects.get().result == "applied"
+
+
+def test_an_orphan_is_tried_for_a_day_and_then_rests(client, sent):
+    twilio(client, "")
+    Receipt.objects.update(next_attempt_at=timezone.now(), received_at=timezone.now() - timedelta(hours=25))
+    tasks.sweep()
+    assert Receipt.objects.get().next_attempt_at is None
+    assert tasks.sweep() == "receipts 0"
+
+
+def test_a_receipt_that_fails_is_applied_by_the_sweep(client, sent, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Message, "take_report", lambda *_: 1 / 0)
+        assert twilio(client, sent.pk).status_code == 200
+    receipt = Receipt.objects.get()
+    assert (receipt.result, receipt.error, receipt.attempts) == ("", "ZeroDivisionError", 1)
+    Receipt.objects.update(next_attempt_at=timezone.now())
+    tasks.sweep()
+    sent.refresh_from_db()
+    assert sent.status == "delivered"
+
+
+def test_a_database_that_is_away_is_503_so_that_the_provider_comes_again(client, sent, monkeypatch):
+    def away(*_, **__):
+        raise OperationalError
+
+    monkeypatch.setattr(type(Receipt.objects), "keep", away)
+    response = sendgrid(client, [event(sent.pk)])
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
