@@ -19,7 +19,7 @@ from django.db import OperationalError
 from conversations.models import Message
 from conversations.models.message import Outcome, Status
 from providers import routes
-from providers.base import Channel
+from providers.base import Channel, Provider
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def deliver_due(channel: Channel) -> Counter[str]:
 
     Rows are claimed only as calls end, so that a message waits for no slower neighbour and no claimed row lies idle.
     """
-    calls = Calls()
+    calls = Calls(routes.account_for(channel))
     tally: Counter[str] = Counter()
     claim_until = time.monotonic() + settings.CLAIM_SECONDS
     claiming = True
@@ -53,7 +53,7 @@ def deliver_due(channel: Channel) -> Counter[str]:
 
 def deliver_now(message: Message) -> None:
     """Send this one message here and now, if it is due and nobody else has it; its row tells how that ended."""
-    calls = Calls()
+    calls = Calls(routes.account_for(message.channel))
     lease_began = time.monotonic()
     calls.begin(Message.objects.claim_one(message, lease=lease()), lease_began)
     while calls.in_flight:
@@ -66,9 +66,13 @@ def lease() -> timedelta:
 
 
 class Calls:
-    """The calls to providers that one delivery has in flight."""
+    """The calls that one delivery has in flight.
 
-    def __init__(self) -> None:
+    The account is made before anything is claimed: importing an SDK takes a while, and a lease should not pay for it.
+    """
+
+    def __init__(self, account: Provider) -> None:
+        self._account = account
         self._ended: SimpleQueue[Outcome] = SimpleQueue()
         self.in_flight = 0
 
@@ -89,7 +93,7 @@ class Calls:
 
     def _start(self, loop: asyncio.AbstractEventLoop, messages: list[Message], begin_before: float) -> None:
         for message in messages:
-            task = loop.create_task(call(message, begin_before))
+            task = loop.create_task(call(self._account, message, begin_before))
             task.add_done_callback(lambda ended: self._ended.put(ended.result()))
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -104,12 +108,12 @@ class Calls:
             return outcomes
 
 
-async def call(message: Message, begin_before: float) -> Outcome:
-    """Offer one claimed message to its provider and say how that ended. Never raises."""
+async def call(account: Provider, message: Message, begin_before: float) -> Outcome:
+    """Offer one claimed message to a provider and say how that ended. Never raises."""
     if time.monotonic() > begin_before:
         return not_begun(message)
     try:
-        accepted = await routes.account_for(message.as_outbound().channel).send(message.as_outbound())
+        accepted = await account.send(message.as_outbound())
     except ProviderError as error:
         return outcome_of(message, error)
     except Exception:

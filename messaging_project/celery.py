@@ -52,10 +52,10 @@ app.conf.update(
     task_serializer="json",
     accept_content=["json"],
     worker_prefetch_multiplier=1,
-    worker_send_task_events=True,
     worker_hijack_root_logger=False,
     # A schedule in code needs no file: what beat forgets when it dies is due again a second later.
     beat_scheduler="celery.beat:Scheduler",
+    # The sweeper runs without `-E`: two sweeps a second would bury the messages in Flower.
     beat_schedule={
         name: {"task": name, "schedule": SWEEP_EVERY_SECONDS, "options": {"expires": 10}}
         for name in ("conversations.sweep", "webhooks.sweep")

@@ -30,7 +30,7 @@ SWEEPS = ("conversations", "webhooks")
 @require_safe
 def live(_: HttpRequest) -> JsonResponse:
     """Answer 200 as long as the process can answer at all."""
-    return JsonResponse({"status": "alive", "timestamp": timezone.now()})
+    return answer({"status": "alive", "timestamp": timezone.now()})
 
 
 @require_safe
@@ -56,8 +56,14 @@ def health(_: HttpRequest) -> JsonResponse:
 
 def probe_response(status: str, checks: dict[str, Check], *, unwell: bool) -> JsonResponse:
     """Return what a probe found."""
-    body = {"status": status, "timestamp": timezone.now(), "checks": checks}
-    return JsonResponse(body, status=503 if unwell else 200)
+    return answer({"status": status, "timestamp": timezone.now(), "checks": checks}, status=503 if unwell else 200)
+
+
+def answer(body: dict[str, Any], *, status: int = 200) -> JsonResponse:
+    """Return compact JSON that no cache keeps."""
+    response = JsonResponse(body, status=status, json_dumps_params={"separators": (",", ":")})
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def is_ok(check: Check) -> bool:

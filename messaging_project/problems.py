@@ -21,6 +21,7 @@ from rest_framework.response import Response
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+COMPACT = {"separators": (",", ":")}
 SPOKEN_UNDER = re.compile(r"/(api|live|startup|ready|health)(/|$)")
 USABLE_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 RETRY_AFTER_SECONDS = 5
@@ -53,7 +54,8 @@ def problem_body(status: int, code: str, detail: str, errors: list[dict[str, Any
 
 def problem(status: int, code: str, detail: str) -> JsonResponse:
     """Return a problem as a response."""
-    response = JsonResponse(problem_body(status, code, detail), status=status, content_type=CONTENT_TYPE)
+    body = problem_body(status, code, detail)
+    response = JsonResponse(body, status=status, content_type=CONTENT_TYPE, json_dumps_params=COMPACT)
     if status == 503:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response

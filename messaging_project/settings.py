@@ -24,9 +24,8 @@ SECRET_KEY: str = env.str("SECRET_KEY", default="")
 PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8080").rstrip("/")
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
 PUBLIC_URL_IS_LOOPBACK = PUBLIC_HOST in {"127.0.0.1", "localhost", "::1"}
-ALLOWED_HOSTS = env.list(
-    "ALLOWED_HOSTS", default=[PUBLIC_HOST, *(["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])]
-)
+# Probes ask over loopback.
+ALLOWED_HOSTS = [*(env.list("ALLOWED_HOSTS", default=[]) or [PUBLIC_HOST]), "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 # A request without a key and a callback without a signature are taken on a developer's own machine, nowhere else.
@@ -168,6 +167,8 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
+        # Django's own handlers would write every line a second time.
+        "django": {"handlers": [], "level": "INFO"},
         # At DEBUG the SDK below sendgrid logs payloads and the API key; at INFO twilio logs query strings.
         "python_http_client": {"level": "WARNING"},
         "twilio": {"level": "WARNING"},

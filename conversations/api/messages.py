@@ -35,6 +35,7 @@ class Shape(serializers.Serializer[Any]):
     """A request body: fields that are not declared are refused, except those it says to ignore."""
 
     ignored: tuple[str, ...] = ()
+
     def to_internal_value(self, data: Any) -> Any:
         """Return the validated values. Raises a validation error that names every unknown field."""
         if not isinstance(data, dict):
@@ -56,9 +57,7 @@ class SendRequest(Shape):
     body = Text(required=False, allow_blank=True, default="")
     html = Text(required=False, allow_blank=True, default="")
     subject = Line(required=False, allow_blank=True, max_length=998, default="")
-    attachments = serializers.ListField(
-        child=Attachment(), required=False, max_length=MAX_ATTACHMENTS, default=list
-    )
+    attachments = serializers.ListField(child=Attachment(), required=False, max_length=MAX_ATTACHMENTS, default=list)
     metadata = Metadata(required=False, default=dict)
     parent_id = serializers.UUIDField(required=False, allow_null=True, default=None)
     conversation_type = serializers.ChoiceField(

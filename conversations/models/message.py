@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -334,12 +334,17 @@ class Message(models.Model):
         """Return its path in the API."""
         return f"/api/v1/messages/{self.id}"
 
+    @property
+    def channel(self) -> Channel:
+        """What it is sent on; the choices of `type` are the channels that providers know."""
+        return cast(Channel, self.type)
+
     def as_outbound(self) -> OutboundMessage:
         """Return what a provider needs to know of it."""
         return OutboundMessage(
             message_id=self.id,
             attempt=self.attempts,
-            channel=self.type,  # type: ignore[arg-type]
+            channel=self.channel,
             sender=self.sender,
             recipient=self.recipient,
             body=self.body,

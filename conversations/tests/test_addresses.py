@@ -20,7 +20,9 @@ def test_a_national_number_is_read_only_with_a_region():
         normalise_phone("020 7183 8750")
 
 
-@pytest.mark.parametrize("text", ["", "hello", "+1", "+155512345678901234", "call +15551234567", "+1555123456\n7", "12345"])
+@pytest.mark.parametrize(
+    "text", ["", "hello", "+1", "+155512345678901234", "call +15551234567", "+1555123456\n7", "12345"]
+)
 def test_what_is_no_number_is_refused(text):
     with pytest.raises(InvalidAddress, match=r"\+15551234567"):
         normalise_phone(text)
@@ -41,7 +43,9 @@ def test_the_domain_of_an_email_address_has_no_case():
     assert normalise_email("Ann.Lee@EXAMPLE.com") == "Ann.Lee@example.com"
 
 
-@pytest.mark.parametrize("text", ["ann", "ann@", "@example.com", "ann@example", "a b@example.com", "ann@example.com\nx"])
+@pytest.mark.parametrize(
+    "text", ["ann", "ann@", "@example.com", "ann@example", "a b@example.com", "ann@example.com\nx"]
+)
 def test_what_is_no_email_address_is_refused(text):
     with pytest.raises(InvalidAddress):
         normalise_email(text)

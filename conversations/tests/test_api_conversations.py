@@ -68,7 +68,9 @@ def test_filters_narrow_the_list(client, accept):
         assert set(listed(client, query)) == expected, query
 
 
-@pytest.mark.parametrize("query", ["status=open", "unread=1", "type=x", "channel_type=mms", "participant=%2A", "cursor=!"])
+@pytest.mark.parametrize(
+    "query", ["status=open", "unread=1", "type=x", "channel_type=mms", "participant=%2A", "cursor=!"]
+)
 def test_a_bad_query_value_is_422(client, query):
     assert client.get(f"/api/v1/conversations/?{query}").status_code == 422
 

@@ -104,7 +104,9 @@ def test_a_reply_joins_its_parent(send):
 
 
 def test_the_request_id_is_echoed_and_kept(client):
-    response = client.post("/api/v1/messages/send", SMS, content_type="application/json", headers={"X-Request-ID": "r-1"})
+    response = client.post(
+        "/api/v1/messages/send", SMS, content_type="application/json", headers={"X-Request-ID": "r-1"}
+    )
     assert response["X-Request-ID"] == "r-1"
     assert Message.objects.get().request_id == "r-1"
     assert len(client.get("/live", headers={"X-Request-ID": "no good\x01"})["X-Request-ID"]) == 32

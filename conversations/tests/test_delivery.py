@@ -90,7 +90,7 @@ def test_no_call_begins_when_the_lease_leaves_no_time_for_it(accept, providers, 
     accept()
     hours_later = delivery.time.monotonic() + 3600
     claimed = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
-    calls = delivery.Calls()
+    calls = delivery.Calls(delivery.routes.account_for("sms"))
     calls.begin(claimed, lease_began=hours_later - 7200)
     delivery.record(calls.wait(5))
     message = Message.objects.get()

@@ -30,7 +30,9 @@ def record(message, status, attempt=1, **values):
 
 def report(message, status, attempt=1, **values):
     values = {"provider_message_id": "SM1", "message_id": message.pk, "attempt": attempt, **values}
-    taken = Message.objects.apply_report("twilio", DeliveryReport(status=status, provider_status=status or "?", **values))
+    taken = Message.objects.apply_report(
+        "twilio", DeliveryReport(status=status, provider_status=status or "?", **values)
+    )
     message.refresh_from_db()
     return taken
 
@@ -49,7 +51,11 @@ def test_acceptance_makes_it_sent(sending):
 
 def test_a_refusal_ends_it_with_the_reason(sending):
     record(sending, Status.FAILED, error_code="21211", error_message="The number is not valid.")
-    assert (sending.status, sending.error_code, sending.error_message) == ("failed", "21211", "The number is not valid.")
+    assert (sending.status, sending.error_code, sending.error_message) == (
+        "failed",
+        "21211",
+        "The number is not valid.",
+    )
     assert sending.failed_at
 
 

@@ -34,7 +34,13 @@ def sent(accept):  # noqa: F811
 
 
 def twilio(client, message_id, status="delivered", path=TWILIO, signed=True, attempt=1, **values):
-    form = {"MessageSid": "SM" + "1" * 32, "MessageStatus": status, "To": "+15559876543", "From": "+15551234567", **values}
+    form = {
+        "MessageSid": "SM" + "1" * 32,
+        "MessageStatus": status,
+        "To": "+15559876543",
+        "From": "+15551234567",
+        **values,
+    }
     path = f"{path}?m={message_id}&a={attempt}"
     headers = {}
     if signed:
@@ -110,7 +116,11 @@ def test_forged_requests_by_the_hundred_leave_no_row_and_no_5xx(client, settings
     chance = random.Random(7)
     for _ in range(150):
         noise = "".join(map(chr, (chance.randrange(33, 256) for _ in range(chance.randrange(90)))))
-        names = ["X-Twilio-Signature", "X-Twilio-Email-Event-Webhook-Signature", "X-Twilio-Email-Event-Webhook-Timestamp"]
+        names = [
+            "X-Twilio-Signature",
+            "X-Twilio-Email-Event-Webhook-Signature",
+            "X-Twilio-Email-Event-Webhook-Timestamp",
+        ]
         headers = {name: noise for name in names if chance.random() < 0.7}
         body = chance.randbytes(chance.randrange(200))
         path, kind = chance.choice([(TWILIO, "application/x-www-form-urlencoded"), (SENDGRID, "application/json")])

@@ -1,0 +1,15 @@
+# syntax=docker/dockerfile:1
+FROM python:3.13-slim AS build
+RUN python -m venv /opt/venv
+COPY requirements.txt /tmp/requirements.txt
+RUN /opt/venv/bin/pip install --no-cache-dir -r /tmp/requirements.txt
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin switchboard
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /srv/switchboard
+COPY . .
+USER switchboard
+EXPOSE 8080
+CMD ["gunicorn", "messaging_project.wsgi", "--bind", "0.0.0.0:8080", "--workers", "2", "--threads", "8", "-k", "gthread", "--graceful-timeout", "20", "--no-control-socket"]

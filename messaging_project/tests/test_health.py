@@ -1,0 +1,113 @@
+import json
+from datetime import timedelta
+
+import pytest
+import redis
+from django.db import OperationalError
+from django.utils import timezone
+
+from messaging_project import health
+from messaging_project.celery import QUEUES, HeartbeatStep, beat_for_sweep
+from messaging_project.models import Heartbeat
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alive():
+    """Workers for every queue, and both sweeps."""
+    Heartbeat.beat([f"queue {queue}" for queue in QUEUES], "worker@one")
+    Heartbeat.beat([f"sweep {name}" for name in health.SWEEPS], "worker@one")
+
+
+@pytest.fixture
+def no_redis(monkeypatch):
+    monkeypatch.setattr(health, "redis_client", lambda: redis.Redis(host="127.0.0.1", port=9))
+
+
+@pytest.fixture
+def no_database(monkeypatch):
+    def away():
+        raise OperationalError
+
+    monkeypatch.setattr(health.connection, "cursor", away)
+
+
+def ask(client, path):
+    response = client.get(path)
+    assert b'": ' not in response.content
+    return response.status_code, response.json()
+
+
+@pytest.mark.parametrize("path", ["/live", "/startup", "/live/"])
+def test_a_process_that_answers_is_alive(client, path, no_redis):
+    status, body = ask(client, path)
+    assert (status, body["status"]) == (200, "alive")
+    assert body["timestamp"]
+
+
+def test_all_is_well(client, alive):
+    status, body = ask(client, "/health")
+    assert (status, body["status"]) == (200, "healthy")
+    assert set(body["checks"]) == {"database", "redis", "queues", "sweep"}
+
+
+def test_a_queue_without_a_worker_is_named(client, alive):
+    Heartbeat.objects.filter(part="queue mms").update(seen_at=timezone.now() - timedelta(seconds=16))
+    status, body = ask(client, "/health")
+    assert (status, body["checks"]["queues"]["without_worker"]) == (503, ["mms"])
+
+
+def test_a_silent_sweep_is_named(client, alive):
+    Heartbeat.objects.filter(part="sweep webhooks").update(seen_at=timezone.now() - timedelta(seconds=31))
+    status, body = ask(client, "/health")
+    assert (status, body["checks"]["sweep"]["silent"]) == (503, ["webhooks"])
+
+
+def test_without_redis_sends_are_taken_but_the_system_is_not_well(client, alive, no_redis):
+    assert ask(client, "/ready")[1]["status"] == "degraded"
+    assert client.get("/ready").status_code == 200
+    status, body = ask(client, "/health")
+    assert (status, body["checks"]["redis"]["status"]) == (503, "away")
+
+
+@pytest.mark.parametrize("path", ["/ready", "/health"])
+def test_without_a_database_nothing_is_ready(client, path, no_database):
+    status, body = ask(client, path)
+    assert (status, body["checks"]["database"]["status"]) == (503, "away")
+
+
+def test_an_unmigrated_database_gets_no_traffic(client, monkeypatch):
+    monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda *_: [("conversations", "0002")])
+    status, body = ask(client, "/ready")
+    assert (status, body["checks"]["migrations"]["mend"]) == (503, "python manage.py migrate")
+
+
+def test_a_heartbeat_is_one_row_however_often_it_beats_and_old_ones_go():
+    Heartbeat.objects.create(part="queue sms", worker="gone", seen_at=timezone.now() - timedelta(days=2))
+    for _ in range(3):
+        Heartbeat.beat(["queue sms"], "worker@one")
+    assert [str(beat) for beat in Heartbeat.objects.all()] == ["queue sms by worker@one"]
+
+
+def test_a_heartbeat_that_can_not_be_written_stops_nobody(monkeypatch, caplog):
+    def away(*_):
+        raise OperationalError
+
+    monkeypatch.setattr(Heartbeat, "beat", away)
+    consumer = type("Consumer", (), {"task_consumer": type("Tasks", (), {"queues": []}), "hostname": "worker@one"})
+    HeartbeatStep(consumer).beat(consumer)
+    assert "could not be written" in caplog.text
+
+
+def test_a_sweep_that_ran_through_beats():
+    request = type("Request", (), {"hostname": "sweep@one"})
+    beat_for_sweep(type("Task", (), {"name": "conversations.sweep", "request": request}))
+    assert Heartbeat.objects.get().part == "sweep conversations"
+
+
+@pytest.mark.parametrize("path", ["/live", "/ready", "/health"])
+def test_a_probe_can_only_be_read(client, path):
+    response = client.post(path)
+    assert response.status_code == 405
+    assert json.loads(response.content or b"{}").get("code", "") in ("", "method_not_allowed")

@@ -1,0 +1,95 @@
+"""The files that have to agree with each other: settings, routes, compose, the local stack."""
+
+import re
+
+import pytest
+import yaml
+from django.conf import settings
+
+from messaging_project.celery import QUEUES, ROUTES, app
+from messaging_project.local.settings_file import setting_names
+
+ROOT = settings.BASE_DIR
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+WORKERS = {name: service for name, service in SERVICES.items() if " worker " in str(service.get("command"))}
+
+
+def queues_of(command):
+    return re.search(r"-Q (\S+)", command)[1].split(",")
+
+
+def test_every_task_has_a_route_and_every_route_a_task():
+    app.loader.import_default_modules()
+    assert {name for name in app.tasks if not name.startswith("celery.")} == set(ROUTES)
+
+
+@pytest.mark.parametrize("channel", ["sms", "mms", "email"])
+def test_a_channels_task_goes_to_the_queue_of_its_name(channel):
+    options = app.amqp.router.route({}, f"conversations.send_{channel}")
+    assert options["queue"].name == channel
+
+
+def test_beat_rings_for_sweeps_that_exist_on_a_queue_that_exists():
+    app.loader.import_default_modules()
+    for entry in app.conf.beat_schedule.values():
+        assert entry["task"] in app.tasks
+        assert ROUTES[entry["task"]] == "sweep"
+
+
+def test_every_queue_has_a_worker_service_in_compose_and_no_service_another_queue():
+    served = [queue for worker in WORKERS.values() for queue in queues_of(worker["command"])]
+    assert sorted(served) == sorted(QUEUES)
+
+
+def test_one_worker_in_compose_has_beat_and_it_sweeps():
+    [sweeper] = [worker for worker in WORKERS.values() if " -B " in worker["command"]]
+    assert queues_of(sweeper["command"]) == ["sweep"]
+
+
+def test_a_worker_is_asked_for_its_health_by_the_name_it_goes_by():
+    for worker in WORKERS.values():
+        queue = worker["environment"]["QUEUE"]
+        assert f"-n {queue}@%h" in worker["command"]
+        assert "$$QUEUE@$$HOSTNAME" in worker["healthcheck"]["test"][1]
+
+
+def test_a_worker_in_compose_may_finish_its_calls_before_it_is_killed():
+    for worker in WORKERS.values():
+        assert int(worker["stop_grace_period"].rstrip("s")) > settings.PROVIDER_TIMEOUT_SECONDS
+
+
+def test_whatever_runs_in_compose_comes_back_and_is_asked_for_its_health():
+    for name, service in SERVICES.items():
+        if name == "migrate":
+            continue
+        assert service["restart"] == "unless-stopped", name
+        assert service["healthcheck"]["test"], name
+
+
+def test_every_variable_in_compose_stands_in_the_example():
+    used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    set_there = set(SERVICES["web"]["environment"])
+    assert used | set_there <= setting_names(ROOT / ".env.example")
+
+
+def test_redis_in_compose_persists_and_never_evicts():
+    command = " ".join(SERVICES["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+
+
+def test_settings_are_read_in_the_order_of_the_example_and_all_stand_there():
+    source = (ROOT / "messaging_project" / "settings.py").read_text()
+    read = list(dict.fromkeys(re.findall(r'env\.\w+\("([A-Z_]+)"', source)))
+    listed = re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    read.remove("ENV_FILE")  # where the file itself lies
+    assert read == [name for name in listed if name in read]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_requirement_is_pinned(name):
+    lines = (ROOT / name).read_text().splitlines()
+    requirements = [line for line in lines if line and not line.startswith(("#", "-r"))]
+    assert requirements
+    assert not [line for line in requirements if not re.fullmatch(r"[\w.-]+(\[[\w,]+\])?==[\w.]+", line)]
