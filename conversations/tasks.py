@@ -56,19 +56,27 @@ class Doorbell:
         self._resting_until = 0.0
 
     def ring(self, channel: str, message_id: str) -> None:
-        """Publish a ring unless enough lie there already; log it when the broker is away."""
+        """Publish a ring unless enough lie there already. Never raises."""
+        if self.waiting(channel) >= RINGS_ENOUGH:
+            return
         try:
-            if self.waiting(channel) < RINGS_ENOUGH:
-                ANSWERS[channel].apply_async((message_id,))
-        except (redis.RedisError, BrokerUnreachable, OSError) as error:
-            self._resting_until = time.monotonic() + REDIS_REST_SECONDS
-            logger.warning("message %s: the broker is away (%s); the sweep will ring", message_id, type(error).__name__)
+            ANSWERS[channel].apply_async((message_id,))
+        except (BrokerUnreachable, redis.RedisError, OSError) as error:
+            self._rest(error)
 
     def waiting(self, channel: str) -> float:
-        """Return how many rings lie in a queue; infinitely many while Redis rests, so that nobody adds one."""
+        """Return how many rings lie in a queue; infinitely many while Redis is away, so that nobody adds one."""
         if time.monotonic() < self._resting_until:
             return float("inf")
-        return int(self._redis.llen(channel))  # type: ignore[arg-type]
+        try:
+            return int(self._redis.llen(channel))  # type: ignore[arg-type]
+        except (redis.RedisError, OSError) as error:
+            self._rest(error)
+            return float("inf")
+
+    def _rest(self, error: Exception) -> None:
+        self._resting_until = time.monotonic() + REDIS_REST_SECONDS
+        logger.warning("the broker is away (%s); what is due waits, and the sweep will ring", type(error).__name__)
 
 
 _doorbell = Doorbell()

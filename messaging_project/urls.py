@@ -5,6 +5,9 @@ from django.urls import include, path, re_path
 
 from messaging_project import health
 
+admin.site.site_header = admin.site.site_title = "Switchboard"
+admin.site.index_title = "Messages and conversations"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("conversations.api.urls")),

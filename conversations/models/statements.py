@@ -109,7 +109,9 @@ moved AS (
 ),
 event AS (
     INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
-    SELECT id, status, 'observed', attempt, error_code, error_message, statement_timestamp() FROM moved WHERE spent
+    SELECT id, status, 'observed', attempt, error_code,
+        CASE WHEN status = 'sent' THEN 'The provider accepted it.' ELSE error_message END, statement_timestamp()
+    FROM moved WHERE spent
 )
 SELECT id FROM moved"""
 

@@ -1,0 +1,34 @@
+import pytest
+from django.urls import reverse
+
+pytestmark = pytest.mark.django_db
+
+
+def test_staff_find_a_conversation_by_its_number_and_read_it(admin_client, accept):
+    message = accept(body="Hello there")
+    listed = admin_client.get(reverse("admin:conversations_conversation_changelist"), {"q": "5559876543"}).text
+    assert "+15559876543" in listed
+    page = admin_client.get(reverse("admin:conversations_conversation_change", args=[message.conversation_id])).text
+    assert "Hello there" in page
+
+
+def test_staff_read_what_became_of_a_message(admin_client, accept):
+    message = accept()
+    assert "+15559876543" in admin_client.get(reverse("admin:conversations_message_changelist")).text
+    page = admin_client.get(reverse("admin:conversations_message_change", args=[message.pk])).text
+    assert "We saw it ourselves" in page
+
+
+@pytest.mark.parametrize("noun", ["conversations_conversation", "conversations_message", "webhooks_receipt"])
+def test_rows_are_shown_and_never_made_by_hand(admin_client, noun):
+    assert admin_client.get(reverse(f"admin:{noun}_changelist")).status_code == 200
+    assert admin_client.get(reverse(f"admin:{noun}_add")).status_code == 403
+
+
+def test_nothing_is_changed_or_removed_by_hand(admin_client, accept):
+    message = accept()
+    for verb in ("change", "delete"):
+        path = reverse(f"admin:conversations_message_{verb}", args=[message.pk])
+        assert admin_client.post(path, {"status": "delivered", "post": "yes"}).status_code == 403
+    message.refresh_from_db()
+    assert message.status == "pending"
