@@ -29,7 +29,8 @@ class InvalidAddress(ValueError):
 def normalise_phone(text: str, region: str | None = None) -> str:
     """Return the number as E.164.
 
-    `region` (ISO 3166, such as "US") reads national numbers; without it they are refused. The shape is checked, not whether the number exists. Raises `InvalidAddress`.
+    `region` (ISO 3166, such as "US") reads national numbers; without it they are refused. The shape is checked, not
+    whether the number exists. Raises `InvalidAddress`.
     """
     if PHONE_CHARACTERS.fullmatch(text.strip()):
         try:

@@ -138,6 +138,16 @@ WHITENOISE_USE_FINDERS = True
 # The API's limit for one request; the provider doors read their own bodies.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
+# Behind a proxy that speaks TLS and says so. The probes ask over loopback, without it.
+SPEAKS_TLS = PUBLIC_URL.startswith("https://")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = SPEAKS_TLS
+SECURE_REDIRECT_EXEMPT = [r"^(live|startup|ready|health)/?$"]
+SECURE_HSTS_SECONDS = 31_536_000 if SPEAKS_TLS else 0
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SPEAKS_TLS
+# Whether sub-domains follow, and whether browsers are told in advance, is for the owner of the domain to say.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["conversations.api.authentication.LocalDevelopment"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -148,13 +158,17 @@ REST_FRAMEWORK = {
     "COMPACT_JSON": True,
 }
 
-if not DEBUG:
-    if len(SECRET_KEY) < 32:
-        raise ImproperlyConfigured(
-            "SECRET_KEY is missing or shorter than 32 characters. Put one into the environment:"
-            """ SECRET_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(50))')"""
-        )
-    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not PUBLIC_URL_IS_LOOPBACK
+UNSAFE_WITHOUT_DEBUG = {
+    "SECRET_KEY of at least 32 characters": (
+        len(SECRET_KEY) < 32,
+        "SECRET_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(50))')",
+    ),
+    "DATABASE_URL": ("DATABASE_URL" not in env, "DATABASE_URL=postgres://switchboard:PASSWORD@HOST:5432/switchboard"),
+    "REDIS_URL": ("REDIS_URL" not in env, "REDIS_URL=redis://:PASSWORD@HOST:6379/0"),
+}
+for missing, (is_unsafe, mend) in UNSAFE_WITHOUT_DEBUG.items():
+    if is_unsafe and not DEBUG:
+        raise ImproperlyConfigured(f"Without DEBUG a {missing} is needed. Put it into the environment or .env: {mend}")
 
 # --- Logs: ids, never bodies, numbers, addresses or keys ------------------------------------------------------------
 

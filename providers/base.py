@@ -78,9 +78,9 @@ class CallbackPart:
 class DeliveryReport:
     """What a provider says became of a message.
 
-    `status` is None for what changes no status (a word we do not know, an opened mail, a message that is
-    still queued there). `provider_status` is the provider's own word. `message_id` and `attempt` are ours, where
-    the callback carried them; otherwise `provider_message_id` finds the message. `error_code` is the provider's, as text, with
+    `status` is None for what changes no status (a word we do not know, an opened mail, a message that is still queued
+    there). `provider_status` is the provider's own word. `message_id` and `attempt` are ours, where the callback
+    carried them; otherwise `provider_message_id` finds the message. `error_code` is the provider's, as text, with
     `error_message` a sentence a person understands; both "" when nothing went wrong.
     """
 

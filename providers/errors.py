@@ -2,7 +2,7 @@
 
     ProviderError
       Rejected        refused for good: this message, its recipient or its sender
-      NotSent         provably never processed: refused, DNS, connect timeout, 429, what the provider calls safe to retry
+      NotSent         provably never processed: refused, DNS, connect timeout, 429, what is documented as safe
       Misconfigured   the account: credentials or suspension, so every message would fail
       Uncertain       the call ended without an answer that we can trust: it may have been sent
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 class ReadOnly:
     """Lets staff look and takes every other permission away: rows move by their own rules, not by a form."""
 
-    view_on_site = False  # the API's page of a row is for programs
+    view_on_site: Any = False  # the API's page of a row is for programs
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """No."""

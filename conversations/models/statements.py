@@ -56,29 +56,32 @@ SELECT conversation_id, next_attempt_at, expires_at, created_at FROM message"""
 CLAIM_DUE = """
 WITH free AS MATERIALIZED (
     SELECT id FROM conversations_message AS due
-    WHERE due.status = 'pending' AND due.type = %(channel)s AND due.next_attempt_at <= statement_timestamp() AND due.expires_at > statement_timestamp()
+    WHERE due.status = 'pending' AND due.type = %(channel)s
+      AND due.next_attempt_at <= statement_timestamp() AND due.expires_at > statement_timestamp()
       AND NOT EXISTS (
         SELECT FROM conversations_message AS busy
         WHERE busy.conversation_id = due.conversation_id AND busy.type = due.type AND busy.status = 'sending')
       AND NOT EXISTS (
         SELECT FROM conversations_message AS earlier
         WHERE earlier.conversation_id = due.conversation_id AND earlier.type = due.type AND earlier.status = 'pending'
-          AND earlier.next_attempt_at <= statement_timestamp() AND (earlier.created_at, earlier.id) < (due.created_at, due.id))
+          AND earlier.next_attempt_at <= statement_timestamp()
+          AND (earlier.created_at, earlier.id) < (due.created_at, due.id))
     ORDER BY due.next_attempt_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
 UPDATE conversations_message AS message
-SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL, lease_expires_at = statement_timestamp() + %(lease)s,
-    updated_at = statement_timestamp()
+SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL,
+    lease_expires_at = statement_timestamp() + %(lease)s, updated_at = statement_timestamp()
 FROM free WHERE message.id = free.id AND message.status = 'pending'
 RETURNING message.*"""
 
 CLAIM_ONE = """
 UPDATE conversations_message
-SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL, lease_expires_at = statement_timestamp() + %(lease)s,
-    updated_at = statement_timestamp()
-WHERE id = %(id)s AND status = 'pending' AND next_attempt_at <= statement_timestamp() AND expires_at > statement_timestamp()
+SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL,
+    lease_expires_at = statement_timestamp() + %(lease)s, updated_at = statement_timestamp()
+WHERE id = %(id)s AND status = 'pending'
+  AND next_attempt_at <= statement_timestamp() AND expires_at > statement_timestamp()
 RETURNING *"""
 
 RECORD_OUTCOMES = """
@@ -97,7 +100,8 @@ moved AS (
     UPDATE conversations_message AS m
     SET status = o.status, lease_expires_at = NULL, updated_at = statement_timestamp(),
         attempts = CASE WHEN o.spent THEN m.attempts ELSE m.attempts - 1 END,
-        next_attempt_at = CASE WHEN o.status = 'pending' THEN statement_timestamp() + o.retry_in * interval '1 second' END,
+        next_attempt_at = CASE
+            WHEN o.status = 'pending' THEN statement_timestamp() + o.retry_in * interval '1 second' END,
         provider_message_id = COALESCE(NULLIF(o.provider_message_id, ''), m.provider_message_id),
         segments = COALESCE(o.segments, m.segments),
         sent_at = CASE WHEN o.status = 'sent' THEN statement_timestamp() ELSE m.sent_at END,
@@ -145,4 +149,6 @@ moved AS (
     RETURNING m.id, m.attempts, m.error_code
 )
 INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
-SELECT id, 'expired', 'observed', attempts, error_code, 'Its time ran out before it could be sent.', statement_timestamp() FROM moved"""
+SELECT id, 'expired', 'observed', attempts, error_code, 'Its time ran out before it could be sent.',
+    statement_timestamp()
+FROM moved"""

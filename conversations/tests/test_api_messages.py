@@ -16,9 +16,9 @@ pytestmark = pytest.mark.django_db
 SMS = {"from": "+15551234567", "to": "+15559876543", "type": "sms", "body": "Hello"}
 EMAIL = {"from": "ann@example.com", "to": "bob@example.com", "type": "email", "body": "Hello"}
 KEYS = [
-    "id", "conversation_id", "parent_id", "provider", "provider_message_id", "direction", "status", "type", "from", "to",
-    "body", "attachments", "segments", "attempts", "next_attempt_at", "send_at", "expires_at", "sent_at", "delivered_at",
-    "failed_at", "error_code", "error_message", "created_at", "updated_at", "metadata",
+    "id", "conversation_id", "parent_id", "provider", "provider_message_id", "direction", "status", "type", "from",
+    "to", "body", "attachments", "segments", "attempts", "next_attempt_at", "send_at", "expires_at", "sent_at",
+    "delivered_at", "failed_at", "error_code", "error_message", "created_at", "updated_at", "metadata",
 ]  # fmt: skip
 
 

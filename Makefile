@@ -1,0 +1,67 @@
+# `make` lists the targets. Everything runs from .venv, which is made on first use; nothing needs root or Docker.
+# Any setting can be given on the line: `make run WEB_PORT=9080`.
+
+PYTHON ?= python3
+LOCAL := .venv/bin/python -m messaging_project.local
+INSTALLED := .venv/.installed
+
+# What a production machine would set, so that `check --deploy` looks at that and at nobody's own settings.
+PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=https://switchboard.example.com \
+	DATABASE_URL=postgres://switchboard@127.0.0.1:9/switchboard REDIS_URL=redis://127.0.0.1:9/0 \
+	SECRET_KEY=$$(.venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(50))')
+
+.DEFAULT_GOAL := help
+.PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo reset test check
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make .venv and install everything; the other targets do it by themselves
+
+run: $(INSTALLED) ## start everything here, until Ctrl-C
+	@$(LOCAL) run
+
+run-bg: $(INSTALLED) ## start everything in the background; returns once /health is 200
+	@$(LOCAL) run-bg
+
+stop: $(INSTALLED) ## stop everything; returns once all of it is gone
+	@$(LOCAL) stop
+
+restart-app: $(INSTALLED) ## restart web and workers, with .env as it is now; the data stay
+	@$(LOCAL) restart-app
+
+stop-worker: $(INSTALLED) ## stop the workers of sms, mms and email; sends are still accepted, and wait
+	@$(LOCAL) stop-worker
+
+start-worker: $(INSTALLED) ## start those workers again
+	@$(LOCAL) start-worker
+
+worker: $(INSTALLED) ## one more worker for sms, mms and email, here, until Ctrl-C
+	@$(LOCAL) worker
+
+logs: $(INSTALLED) ## follow the logs of what runs in the background
+	@$(LOCAL) logs
+
+demo: $(INSTALLED) ## send an SMS, an MMS and an email through the running system, and watch them arrive
+	@$(LOCAL) demo
+
+reset: $(INSTALLED) ## delete var/: the local database, queues, ledger and generated secrets
+	@$(LOCAL) reset
+
+test: $(INSTALLED) ## run the tests, against a real PostgreSQL and a real Valkey of their own
+	.venv/bin/pytest
+
+check: $(INSTALLED) ## what must be clean before the tests: ruff, mypy, import-linter, migrations, deployment settings
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	$(PRODUCTION) .venv/bin/mypy .
+	.venv/bin/lint-imports
+	$(PRODUCTION) .venv/bin/python manage.py makemigrations --check --dry-run
+	$(PRODUCTION) .venv/bin/python manage.py check --deploy --fail-level WARNING
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": name another one with PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv || { \
+		echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,150 @@
+"""The whole local stack, for journeys: the very processes that `make run` starts, on ports of their own."""
+
+import json
+import os
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from messaging_project.local import control
+from messaging_project.local.binaries import CHECKOUT
+from messaging_project.local.probe import local_http
+from messaging_project.local.processes import members
+from messaging_project.local.runtime import State
+from messaging_project.local.servers import free_port
+from messaging_project.local.settings_file import PORTS, Settings, look, setting_names
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer; `json` is None when the body is not JSON."""
+
+    status: int
+    headers: dict[str, str]
+    json: Any
+    text: str
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """A stack that is up."""
+
+    settings: Settings
+
+    @property
+    def url(self) -> str:
+        return self.settings.url
+
+    @property
+    def sandbox_url(self) -> str:
+        return self.settings.sandbox_url
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment that its processes have, for further ones."""
+        return self.settings.environment
+
+    @property
+    def logs(self) -> Path:
+        return self.settings.var / "log"
+
+    def get(self, path: str) -> Answer:
+        return self.call("GET", path)
+
+    def post(self, path: str, body: Any, **headers: str) -> Answer:
+        return self.call("POST", path, body, headers)
+
+    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        """Ask the web process (or any server, by a whole URL); an error status is an answer like any other."""
+        url = path if path.startswith("http") else f"{self.url}{path}"
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        request = urllib.request.Request(url, data=data, headers=headers, method=method)
+        try:
+            with local_http.open(request, timeout=15) as response:
+                return read(response)
+        except urllib.error.HTTPError as response:
+            return read(response)
+
+    def database(self) -> "psycopg.Connection[Any]":
+        """A new connection, in autocommit; use it as a context manager."""
+        return psycopg.connect(self.env["DATABASE_URL"], autocommit=True)
+
+    def pids(self, name: str) -> list[int]:
+        """The processes of a child, its leader first: postgres valkey sandbox web sms mms email sweep beat flower."""
+        leader = State(self.settings.var).read()["children"][name]["pid"]
+        return members(leader) if leader else []
+
+    def stop_workers(self) -> None:
+        """Stop the workers of sms, mms and email; returns once they are gone."""
+        control.stop_workers(self.settings)
+
+    def start_workers(self) -> None:
+        control.start_workers(self.settings)
+
+
+def read(response: Any) -> Answer:
+    text = response.read().decode()
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        parsed = None
+    return Answer(response.status, dict(response.headers), parsed, text)
+
+
+def stack_environment(place: Path, **more: str) -> dict[str, str]:
+    """The environment of a stack that shares nothing with the test process, nor with a stack that is up meanwhile."""
+    own = {"ENV_FILE": os.devnull, "VAR_DIR": str(place)}
+    ports = {name: str(free_port()) for name in PORTS}
+    chosen = {"DJANGO_SETTINGS_MODULE", *look(own).made, *setting_names(CHECKOUT / ".env.example")}
+    rest = {name: value for name, value in os.environ.items() if name not in chosen}
+    return {**rest, **own, **ports, **more}
+
+
+@pytest.fixture(scope="session")
+def stack(given_urls: dict[str, str]) -> Iterator[RunningStack]:
+    """The whole stack, started when first asked for; with its own servers, or its own database on the given ones."""
+    more = {
+        "SANDBOX_LATENCY_MS": "10",
+        "SANDBOX_CALLBACK_DELAY_MS": "50",
+        "LEASE_SECONDS": "10",
+        "PROVIDER_TIMEOUT_SECONDS": "4",
+    }
+    settings = look(stack_environment(Path(os.environ["VAR_DIR"]) / "stack", **more, **own_databases(given_urls)))
+    try:
+        settings, supervisor = control.start_in_background(settings, throw_away=True)
+        yield RunningStack(settings)
+        control.stop(settings)
+        supervisor.wait(10)
+    finally:
+        control.stop(settings)
+        control.reset(settings)
+        drop_own_database(given_urls, settings)
+
+
+def own_databases(given_urls: dict[str, str]) -> dict[str, str]:
+    """A new database, and another number of Redis', on the servers we were given."""
+    own = {}
+    if url := given_urls.get("DATABASE_URL"):
+        name = f"switchboard_stack_{secrets.token_hex(4)}"
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        own["DATABASE_URL"] = urlsplit(url)._replace(path=f"/{name}").geturl()
+    if url := given_urls.get("REDIS_URL"):
+        number = int(urlsplit(url).path.strip("/") or 0)
+        own["REDIS_URL"] = urlsplit(url)._replace(path=f"/{(number + 1) % 16}").geturl()
+    return own
+
+
+def drop_own_database(given_urls: dict[str, str], settings: Settings) -> None:
+    if url := given_urls.get("DATABASE_URL"):
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {urlsplit(settings.environment['DATABASE_URL']).path[1:]} WITH (FORCE)")

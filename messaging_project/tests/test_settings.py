@@ -1,0 +1,65 @@
+"""What refuses to start, and how it says so."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+SOUND = {
+    "ENV_FILE": os.devnull,
+    "VAR_DIR": "/nonexistent",
+    "DEBUG": "false",
+    "SECRET_KEY": "only-for-tests-only-for-tests-only-for-tests",
+    "DATABASE_URL": "postgres://switchboard@127.0.0.1:9/switchboard",
+    "REDIS_URL": "redis://127.0.0.1:9/0",
+    "PUBLIC_URL": "https://switchboard.example.com",
+}
+
+
+def start(expression="", **values):
+    """Import the settings in a process of its own and evaluate an expression on them."""
+    environment = {"PATH": os.environ["PATH"], **{name: value for name, value in (SOUND | values).items() if value}}
+    code = f"from messaging_project import settings; print({expression})"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, cwd=settings.BASE_DIR, capture_output=True, text=True)
+
+
+def test_sound_settings_start():
+    assert start("settings.TRUST_LOCAL_REQUESTS, settings.SESSION_COOKIE_SECURE").stdout == "False True\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "mend"),
+    [
+        ({"SECRET_KEY": ""}, "SECRET_KEY=$(python3"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY=$(python3"),
+        ({"DATABASE_URL": ""}, "DATABASE_URL=postgres://"),
+        ({"REDIS_URL": ""}, "REDIS_URL=redis://"),
+        ({"LEASE_SECONDS": "25"}, "set it above PROVIDER_TIMEOUT_SECONDS (20) + 5"),
+    ],
+)
+def test_what_is_unsafe_refuses_to_start_and_names_the_mend(values, mend):
+    refused = start(**values)
+    assert refused.returncode != 0
+    assert mend in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("debug", "public_url", "trusted"),
+    [
+        ("true", "http://127.0.0.1:8080", True),
+        ("true", "http://localhost:8080", True),
+        ("false", "http://127.0.0.1:8080", False),
+        ("true", "https://switchboard.example.com", False),
+    ],
+)
+def test_requests_without_a_key_are_taken_with_debug_on_a_loopback_url_only(debug, public_url, trusted):
+    started = start("settings.TRUST_LOCAL_REQUESTS", DEBUG=debug, PUBLIC_URL=public_url)
+    assert started.stdout.strip() == str(trusted)
+
+
+def test_the_public_host_and_loopback_are_served_and_no_other():
+    assert start("settings.ALLOWED_HOSTS[0]").stdout.strip() == "switchboard.example.com"
+    assert start("'*' in settings.ALLOWED_HOSTS").stdout.strip() == "False"
