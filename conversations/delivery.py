@@ -10,11 +10,12 @@ import random
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 
 from django.conf import settings
-from django.db import OperationalError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
 from conversations.models import Message
 from conversations.models.message import Outcome, Status
@@ -25,6 +26,7 @@ from providers.errors import Misconfigured, NotSent, ProviderError, Rejected
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 0.2
+DATABASE_AWAY = (OperationalError, InterfaceError)
 STOPPING = threading.Event()
 """Set when the process is told to go: nothing more is claimed, the calls in flight are finished."""
 
@@ -40,15 +42,27 @@ def deliver_due(channel: Channel) -> Counter[str]:
     claiming = True
     while True:
         claiming = claiming and not STOPPING.is_set() and time.monotonic() < claim_until
-        if claiming:
-            lease_began = time.monotonic()
-            claimed = Message.objects.claim(channel, limit=calls.free, lease=lease()) if calls.free else []
-            calls.begin(claimed, lease_began)
+        claiming = claiming and claim_what_fits(channel, calls)
         if not calls.in_flight:
             return tally
         outcomes = calls.wait(LOOK_AGAIN_SECONDS)
         record(outcomes)
         tally.update(outcome.status.value for outcome in outcomes)
+
+
+def claim_what_fits(channel: Channel, calls: "Calls") -> bool:
+    """Begin as many due calls as there is room for. Return False if the database is away, so that nobody asks on.
+
+    What is in flight then is brought home all the same.
+    """
+    lease_began = time.monotonic()
+    try:
+        calls.begin(Message.objects.claim(channel, limit=calls.free, lease=lease()) if calls.free else [], lease_began)
+    except DATABASE_AWAY as error:
+        logger.warning("the database is away (%s); what is due on %s waits", type(error).__name__, channel)
+        connection.close()
+        return False
+    return True
 
 
 def deliver_now(message: Message) -> None:
@@ -180,11 +194,33 @@ def record(outcomes: list[Outcome]) -> None:
         try:
             Message.objects.record_outcomes(outcomes)
             return
-        except OperationalError:
+        except (IntegrityError, DataError):
+            record_one_by_one(outcomes)
+            return
+        except DATABASE_AWAY:
             if time.monotonic() > give_up_at:
                 raise
             logger.warning("the database is away; %s outcomes wait to be written", len(outcomes))
+            connection.close()
             time.sleep(0.5)
+
+
+def record_one_by_one(outcomes: list[Outcome]) -> None:
+    """Write outcomes of which one can't stand as it is, so that it harms no neighbour; that one keeps a reason instead.
+
+    A provider that names an id which another message has is the case that was thought of.
+    """
+    if len(outcomes) > 1:
+        for outcome in outcomes:
+            record([outcome])
+        return
+    [outcome] = outcomes
+    logger.error(
+        "message %s attempt %s: its outcome could not be written as it is", outcome.message_id, outcome.attempt
+    )
+    explained = replace(outcome, provider_message_id="", segments=None, error_code="unusable_answer")
+    explained = replace(explained, error_message="The provider's answer names an id or a value that can't be kept.")
+    Message.objects.record_outcomes([explained])
 
 
 _loop: asyncio.AbstractEventLoop | None = None

@@ -40,6 +40,8 @@ DATABASES["default"]["OPTIONS"] = {
     "pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL_SIZE", default=20), "timeout": 5},
     "connect_timeout": 5,
 }
+# A restarted database leaves dead connections in the pool: each is asked before it is used.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 REDIS_URL: str = env.str("REDIS_URL", default="redis://127.0.0.1:16379/0")
 
 # --- Sending --------------------------------------------------------------------------------------------------------

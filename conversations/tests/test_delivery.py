@@ -1,13 +1,15 @@
 """Claim, call, outcome: against a provider that answers over HTTP and refuses, hangs or babbles when told to."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from conversations import delivery
 from conversations.models import Message
+from conversations.models.message import Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -16,6 +18,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def short_times(settings):
     settings.RETRY_BASE_SECONDS = 0.01
     settings.PROVIDER_TIMEOUT_SECONDS = 1
+
+
+def end_backend(pid):
+    """Break a connection from the server's side."""
+
+    def terminate():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        connection.close()
+
+    with ThreadPoolExecutor(1) as another:
+        another.submit(terminate).result()
 
 
 def test_everything_due_on_the_channel_is_sent_once(accept, providers):
@@ -116,6 +130,21 @@ def test_a_worker_that_is_told_to_go_finishes_its_calls_and_claims_no_more(accep
     assert (first.status, second.status, second.attempts) == ("sent", "pending", 0)
 
 
+def test_a_connection_that_breaks_during_a_call_loses_no_outcome(accept, providers, monkeypatch):
+    accept()
+    wait = delivery.Calls.wait
+
+    def wait_and_lose_the_connection(self, seconds):
+        outcomes = wait(self, seconds)
+        if outcomes:
+            end_backend(connection.connection.info.backend_pid)
+        return outcomes
+
+    monkeypatch.setattr(delivery.Calls, "wait", wait_and_lose_the_connection)
+    delivery.deliver_due("sms")
+    assert Message.objects.get().status == "sent"
+
+
 def test_outcomes_wait_for_a_database_that_is_away(accept, providers, monkeypatch):
     record_outcomes = type(Message.objects.all()).record_outcomes
     failures = iter([OperationalError("away")])
@@ -158,3 +187,34 @@ def test_retry_delays_double_up_to_the_ceiling_and_never_undercut_the_providers_
         assert max(delays) > ceiling / 2
     assert delivery.retry_delay(1, retry_after=30) == 30
     assert delivery.retry_delay(1, retry_after=10**9) == 100
+
+
+def test_an_id_that_another_message_has_is_explained_and_harms_no_neighbour(accept):
+    owner, clashing, neighbour = (accept(recipient=f"+1555000000{number}") for number in range(3))
+    Message.objects.filter(pk=owner.pk).update(provider_message_id="SM1")
+    Message.objects.claim("sms", limit=3, lease=timedelta(seconds=60))
+    delivery.record(
+        [
+            delivery.Outcome(message_id=clashing.pk, attempt=1, status=Status.SENT, provider_message_id="SM1"),
+            delivery.Outcome(message_id=neighbour.pk, attempt=1, status=Status.SENT, provider_message_id="SM2"),
+        ]
+    )
+    clashing.refresh_from_db()
+    neighbour.refresh_from_db()
+    assert (clashing.status, clashing.provider_message_id, clashing.error_code) == ("sent", "", "unusable_answer")
+    assert (neighbour.status, neighbour.provider_message_id) == ("sent", "SM2")
+
+
+def test_a_claim_that_fails_loses_no_call_in_flight(accept, providers, monkeypatch):
+    accept()
+    claim = type(Message.objects.all()).claim
+    away = iter([False, True])
+
+    def away_after_the_first(self, *arguments, **options):
+        if next(away):
+            raise OperationalError("away")
+        return claim(self.all(), *arguments, **options)
+
+    monkeypatch.setattr(type(Message.objects), "claim", away_after_the_first)
+    assert delivery.deliver_due("sms") == {"sent": 1}
+    assert Message.objects.get().status == "sent"
