@@ -77,6 +77,7 @@ class Desk:
         self._faults = faults
 
     def routes(self) -> list[web.RouteDef]:
+        """The paths of this module's docstring, for `web.Application.add_routes`."""
         return [
             web.get("/", self.index),
             web.get("/ledger", self.ledger),
@@ -87,17 +88,21 @@ class Desk:
         ]
 
     async def index(self, request: web.Request) -> web.Response:
+        """200, plain text: this module's docstring and what each fault does."""
         return web.Response(text=f"{__doc__}\nFaults:\n\n" + "".join(f"    {n:15} {t}\n" for n, t in FAULTS.items()))
 
     async def ledger(self, request: web.Request) -> web.Response:
+        """200 `{"requests": [Entry.row()]}`, oldest first; none for a `message_id` that was never accepted."""
         wanted = request.query.get("message_id")
         entries = self._ledger.oldest_first()
         return answer({"requests": [each.row() for each in entries if wanted in (None, each.message_id)]})
 
     async def faults(self, request: web.Request) -> web.Response:
+        """200 `{"faults": [{"provider", "fault"}]}`, each provider's in the order in which they will be met."""
         return answer({"faults": self._faults.listing()})
 
     async def order_faults(self, request: web.Request) -> web.Response:
+        """200 with all that waits now; 400 `{"detail"}` with a sentence, and nothing queued."""
         try:
             self._faults.order(await wish(request))
         except ValueError as problem:
@@ -105,10 +110,12 @@ class Desk:
         return await self.faults(request)
 
     async def clear_faults(self, request: web.Request) -> web.Response:
+        """200 `{"faults": []}`. Faults that were met already are not undone."""
         self._faults.clear()
         return await self.faults(request)
 
     async def turn_dials(self, request: web.Request) -> web.Response:
+        """200 with both dials in milliseconds; 400 `{"detail"}` with a sentence, and nothing turned."""
         try:
             self._dials.turn(await wish(request))
         except ValueError as problem:
@@ -117,6 +124,7 @@ class Desk:
 
 
 def answer(body: dict[str, Any], status: int = 200) -> web.Response:
+    """The body as application/json. TypeError when it holds what JSON can't say."""
     return web.json_response(body, status=status)
 
 
@@ -153,6 +161,7 @@ async def listening(settings: SandboxSettings, host: str, port: int) -> AsyncIte
 
 
 def bind(host: str, port: int) -> socket.socket:
+    """A listening socket, IPv6 when the host has a colon. Raises `PortTaken`, OSError for any other trouble."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

@@ -114,6 +114,7 @@ class Courier:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
+        """Make the connection pool; inside the running loop, before anything is delivered."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_SECONDS, sock_read=ANSWER_SECONDS),
@@ -121,6 +122,7 @@ class Courier:
         )
 
     async def close(self) -> None:
+        """Cancel what is under way, wait until it has ended, close the connections. What was cut off stays untold."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -170,6 +172,7 @@ class TwilioCallbacks:
         self._courier = courier
 
     def start(self, entry: Entry) -> None:
+        """Report the entry's remaining statuses in the background, each after `callback_delay` seconds more."""
         self._courier.start(self._report(entry))
 
     async def _report(self, entry: Entry) -> None:
@@ -230,11 +233,13 @@ class SendGridCallbacks:
         self._waiting: asyncio.Queue[tuple[Entry, list[dict[str, Any]]]] = asyncio.Queue()
 
     def open(self) -> None:
+        """Start sending, once the courier is open. Logs a warning with the reason when all events will be dropped."""
         if self._why_dropped():
             logger.warning("SendGrid's events will be dropped: %s", self._why_dropped())
         self._courier.start(self._run())
 
     def start(self, entry: Entry) -> None:
+        """Report the entry's next stage in `callback_delay` seconds, and so on to its last. It must have one left."""
         asyncio.get_running_loop().call_later(self._dials.callback_delay, self._next_stage, entry)
 
     def _why_dropped(self) -> str:

@@ -48,6 +48,7 @@ class Faults:
         self._waiting[provider].extend([fault] * count)
 
     def clear(self) -> None:
+        """Take back, for both providers, what no request has met yet."""
         for waiting in self._waiting.values():
             waiting.clear()
 

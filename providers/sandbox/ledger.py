@@ -48,6 +48,7 @@ class Entry:
 
 
 def now() -> datetime:
+    """This moment, in UTC, with its time zone."""
     return datetime.now(UTC)
 
 
@@ -81,6 +82,7 @@ class Ledger:
                     os.ftruncate(self._file, lines.tell() - len(line))
 
     def close(self) -> None:
+        """Close the file; harmless when it is not open. The entries stay in memory."""
         if self._file != -1:
             os.close(self._file)
             self._file = -1
@@ -96,9 +98,11 @@ class Ledger:
         self._write({"provider_message_id": entry.provider_message_id, "told": entry.told})
 
     def find(self, provider_message_id: str) -> Entry | None:
+        """The entry with that SID or X-Message-Id, whichever provider it went to; None when there is none."""
         return self._entries.get(provider_message_id)
 
     def oldest_first(self) -> Iterator[Entry]:
+        """All entries as they were accepted. RuntimeError when one is accepted while they are read."""
         return iter(self._entries.values())
 
     def newest_first(self, recipient: str | None = None) -> Iterator[Entry]:

@@ -34,6 +34,7 @@ class SendGridError(Exception):
         self.error = {"message": message, "field": field, "help": HELP + help_anchor if help_anchor else None}
 
     def response(self) -> web.Response:
+        """`{"errors": [{"message", "field", "help"}]}` with its status; a 429 has `Retry-After: 1` (second)."""
         headers = {"Retry-After": "1"} if self.status == 429 else {}
         return web.json_response({"errors": [self.error]}, status=self.status, headers=headers)
 
@@ -52,9 +53,11 @@ class SendGridDoor:
         self._callbacks = callbacks
 
     def routes(self) -> list[web.RouteDef]:
+        """`POST /v3/mail/send`, the only call of the API that is served."""
         return [web.post("/v3/mail/send", self.answer)]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        """202 with X-Message-Id and no body, a refusal, or the fault that was ordered. Credentials come first."""
         try:
             self._authenticate(request)
             response = await self._send(request)
@@ -121,6 +124,7 @@ def check(mail: dict[str, Any]) -> None:
 
 
 def check_recipients(personalization: dict[str, Any], field: str) -> None:
+    """400 for a missing `to`, a bad address in to, cc or bcc, custom_args that are no object. `field` is its path."""
     anchor = "message.personalizations.to"
     if not personalization.get("to") or not is_list_of_objects(personalization["to"]):
         refuse(
@@ -130,7 +134,8 @@ def check_recipients(personalization: dict[str, Any], field: str) -> None:
             anchor,
         )
     for kind in ("to", "cc", "bcc"):
-        for index, recipient in enumerate(personalization.get(kind) or []):
+        recipients = personalization.get(kind) or []
+        for index, recipient in enumerate(recipients if isinstance(recipients, list) else [recipients]):
             if not isinstance(recipient, dict) or not is_address(recipient.get("email")):
                 refuse("Does not contain a valid address.", f"{field}.{kind}.{index}.email", anchor)
     if not isinstance(personalization.get("custom_args", {}), dict):
@@ -138,6 +143,7 @@ def check_recipients(personalization: dict[str, Any], field: str) -> None:
 
 
 def check_sender(sender: Any) -> None:
+    """400 for a sender that is missing or no address, 403 for `unverified@` any domain; both as SendGridError."""
     if not isinstance(sender, dict) or not sender.get("email"):
         refuse(
             "The from object must be provided for every email send. It is an object that requires the email parameter,"
@@ -159,6 +165,7 @@ def check_sender(sender: Any) -> None:
 
 
 def check_content(mail: dict[str, Any]) -> None:
+    """400 for an empty value, text/plain anywhere but first, and a mail with neither content nor template."""
     content = mail.get("content")
     if not content and is_template(mail):
         return
@@ -183,18 +190,22 @@ def check_content(mail: dict[str, Any]) -> None:
 
 
 def refuse(message: str, field: str, help_anchor: str) -> Never:
+    """Raise the SendGridError of a 400. `field` is a dotted path, `help_anchor` what follows the # of `HELP`."""
     raise SendGridError(400, message, field, help_anchor)
 
 
 def is_template(mail: dict[str, Any]) -> bool:
+    """Whether a template_id is given, which may stand for subject and content; no template is looked up."""
     return bool(mail.get("template_id"))
 
 
 def is_address(text: Any) -> bool:
+    """Whether it is text like local@domain.tld without white space; RFC 5322 asks for more."""
     return isinstance(text, str) and ADDRESS.fullmatch(text) is not None
 
 
 def is_list_of_objects(value: Any) -> bool:
+    """Whether it is a JSON array of nothing but objects; an empty one is."""
     return isinstance(value, list) and all(isinstance(each, dict) for each in value)
 
 

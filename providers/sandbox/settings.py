@@ -35,6 +35,7 @@ class Dials:
     callback_delay_ms: int
 
     async def wait_to_answer(self) -> None:
+        """Sleep `latency_ms` milliseconds, as dialled when the wait begins."""
         await asyncio.sleep(self.latency_ms / 1000)
 
     @property

@@ -75,6 +75,7 @@ class TwilioError(Exception):
         self.message = sentence.format(**names)
 
     def response(self) -> web.Response:
+        """`{"code", "message", "more_info", "status"}` with its status; 20429 has `Retry-After: 1` (second)."""
         body: dict[str, Any] = {
             "code": self.code,
             "message": self.message,
@@ -100,6 +101,7 @@ class TwilioDoor:
         self._callbacks = callbacks
 
     def routes(self) -> list[web.RouteDef]:
+        """Create, list and fetch messages; any other call below /2010-04-01/ is a 404 in Twilio's words."""
         messages = "/2010-04-01/Accounts/{account}/Messages"
         return [
             web.post(messages + ".json", self._answering(self.create)),
@@ -109,6 +111,7 @@ class TwilioDoor:
         ]
 
     async def create(self, request: web.Request) -> web.StreamResponse:
+        """201 with the Message resource, `queued`, or the fault that was ordered. TwilioError for a refusal."""
         text = (await request.read()).decode(errors="replace")
         form = MultiDict(parse_qsl(text, keep_blank_values=True))
         check(form)
@@ -123,6 +126,7 @@ class TwilioDoor:
         return web.json_response(self._resource(entry, queued=True), status=201)
 
     async def fetch(self, request: web.Request) -> web.Response:
+        """200 with the Message resource as it stands now. TwilioError 20404 for a SID that is not in the ledger."""
         entry = self._ledger.find(request.match_info["sid"])
         if entry is None or entry.provider != "twilio":
             raise TwilioError(20404, path=request.path)
@@ -140,6 +144,7 @@ class TwilioDoor:
         return web.json_response(self._envelope(request, page, number, size, more=next(entries, None) is not None))
 
     async def nothing(self, request: web.Request) -> web.Response:
+        """TwilioError 20404, which names the path, always."""
         raise TwilioError(20404, path=request.path)
 
     def _answering(self, handler: Handler) -> Handler:
@@ -240,6 +245,7 @@ def check(form: MultiDict[str]) -> None:
 
 
 def is_url(text: str) -> bool:
+    """Whether it is http(s) with a host, in at most 4000 characters; no name is looked up."""
     try:
         parts = urlsplit(text)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and len(text) <= 4000

@@ -133,15 +133,18 @@ def status_callback(caller, attempt=1):
 
 def test_a_message_is_answered_as_twilio_answers(sandbox):
     message = send_sms(sandbox)
-    assert message.sid.startswith("SM") and len(message.sid) == 34
+    assert message.sid.startswith("SM")
+    assert len(message.sid) == 34
     assert (message.status, message.num_segments, message.num_media) == ("queued", "1", "0")
-    assert message.date_created.tzinfo and message.date_sent is None
+    assert message.date_created.tzinfo
+    assert message.date_sent is None
     assert message.uri == f"/2010-04-01/Accounts/{sandbox.account_sid}/Messages/{message.sid}.json"
 
 
 def test_a_message_with_media_gets_an_mm_sid(sandbox):
     message = send_sms(sandbox, body="", media_url=["https://example.com/a.png", "https://example.com/b.png"])
-    assert message.sid.startswith("MM") and message.num_media == "2"
+    assert message.sid.startswith("MM")
+    assert message.num_media == "2"
 
 
 @pytest.mark.parametrize(
@@ -582,7 +585,8 @@ def test_dials_turn_one_at_a_time(sandbox):
 
 def test_the_first_page_says_what_it_is(sandbox):
     page = requests.get(sandbox.url, timeout=10).text
-    assert "/ledger" in page and "hang_accepted" in page
+    assert "/ledger" in page
+    assert "hang_accepted" in page
 
 
 # --- The process ----------------------------------------------------------------------------------------------------

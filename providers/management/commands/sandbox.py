@@ -14,14 +14,18 @@ from providers.sandbox.settings import SandboxSettings
 
 
 class Command(BaseCommand):
+    """Serves until SIGTERM or SIGINT, then ends with exit code 0."""
+
     help = "Serve Twilio's and SendGrid's wire formats on loopback, with a ledger and signed callbacks."
     requires_system_checks = ()
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """`--host` (127.0.0.1) and `--port` (SANDBOX_PORT; 0 picks a free one)."""
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=settings.SANDBOX_PORT)
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+        """CommandError with a sentence when the port is taken, or the ledger or the private key can't be used."""
         try:
             asyncio.run(self._serve(host, port))
         except PortTaken:
@@ -40,6 +44,7 @@ class Command(BaseCommand):
 
 
 def sandbox_settings() -> SandboxSettings:
+    """What Django's settings say, unchecked. AttributeError when one is missing."""
     return SandboxSettings(
         account_sid=settings.TWILIO_ACCOUNT_SID,
         auth_token=settings.TWILIO_AUTH_TOKEN,
