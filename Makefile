@@ -51,12 +51,11 @@ reset: $(INSTALLED) ## delete var/: the local database, queues, ledger and gener
 test: $(INSTALLED) ## run the tests, against a real PostgreSQL and a real Valkey of their own
 	.venv/bin/pytest
 
-check: $(INSTALLED) ## what must be clean before the tests: ruff, mypy, import-linter, migrations, deployment settings
+check: $(INSTALLED) ## what must be clean before the tests: ruff, mypy, import-linter, deployment settings
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(PRODUCTION) .venv/bin/mypy .
 	.venv/bin/lint-imports
-	$(PRODUCTION) .venv/bin/python manage.py makemigrations --check --dry-run
 	$(PRODUCTION) .venv/bin/python manage.py check --deploy --fail-level WARNING
 
 $(INSTALLED): requirements.txt requirements-dev.txt

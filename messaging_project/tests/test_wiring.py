@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 from django.conf import settings
+from django.core.management import call_command
 
 from messaging_project.celery import QUEUES, ROUTES, app
 from messaging_project.local.settings_file import setting_names
@@ -93,3 +94,8 @@ def test_every_requirement_is_pinned(name):
     requirements = [line for line in lines if line and not line.startswith(("#", "-r"))]
     assert requirements
     assert not [line for line in requirements if not re.fullmatch(r"[\w.-]+(\[[\w,]+\])?==[\w.]+", line)]
+
+
+@pytest.mark.django_db
+def test_every_model_stands_in_a_migration():
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
