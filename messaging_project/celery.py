@@ -55,7 +55,7 @@ app.conf.update(
     worker_hijack_root_logger=False,
     # A schedule in code needs no file: what beat forgets when it dies is due again a second later.
     beat_scheduler="celery.beat:Scheduler",
-    # The sweeper runs without `-E`: two sweeps a second would bury the messages in Flower.
+    # The sweeper runs without `-E`, and Flower switches no events on: two sweeps a second would bury the messages.
     beat_schedule={
         name: {"task": name, "schedule": SWEEP_EVERY_SECONDS, "options": {"expires": 10}}
         for name in ("conversations.sweep", "webhooks.sweep")

@@ -166,7 +166,7 @@ class Stack:
             "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "2", "-l", "WARNING"],
             # Apart from the sweeper: a worker does not notice when the beat that it carries (-B) dies.
             "beat": [*celery, "beat", "-l", "WARNING"],
-            "flower": [*celery, "flower", "--address=127.0.0.1", f"--port={flower}"],
+            "flower": [*celery, "flower", "--address=127.0.0.1", f"--port={flower}", "--enable_events=False"],
         }
 
     def launcher(self, name: str, command: list[str]) -> Callable[[int], subprocess.Popen[bytes]]:
