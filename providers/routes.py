@@ -15,14 +15,14 @@ from providers.base import Channel, Provider
 from providers.sendgrid import SendGridAccount
 from providers.twilio import TwilioAccount
 
-CHANNELS: Mapping[Channel, str] = {"sms": "twilio", "mms": "twilio", "email": "sendgrid"}
+ROUTES: Mapping[Channel, str] = {"sms": "twilio", "mms": "twilio", "email": "sendgrid"}
 TWILIO_CALLBACK_PATH = "/api/v1/webhooks/twilio"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def account_for(channel: Channel) -> Provider:
     """The account that sends on this channel. Without credentials its `send` raises `Misconfigured`."""
-    return _account(CHANNELS[channel])
+    return _account(ROUTES[channel])
 
 
 def account_named(name: str) -> Provider | None:

@@ -179,7 +179,7 @@ class SendView(APIView):
         if settings.SYNC_MESSAGE_PROCESSING:
             delivery.deliver_now(message)
             message.refresh_from_db()
-        elif message.send_at is None:
+        elif message.is_due_at_once:
             tasks.ring(message)
         headers = {"Location": message.get_absolute_url()}
         return Response(represent(message), status=201, headers=headers)
@@ -191,7 +191,7 @@ class SendView(APIView):
         message = Message(
             direction=Message.Direction.OUTBOUND,
             status=Status.PENDING,
-            provider=routes.account_for(values["type"]).name,
+            provider=routes.ROUTES[values["type"]],
             request_id=request_id,
             **values,
         )

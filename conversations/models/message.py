@@ -339,6 +339,11 @@ class Message(models.Model):
         """What it is sent on; the choices of `type` are the channels that providers know."""
         return cast(Channel, self.type)
 
+    @property
+    def is_due_at_once(self) -> bool:
+        """Whether it was due when it was accepted; otherwise the sweep rings when its time has come."""
+        return self.next_attempt_at == self.created_at
+
     def as_outbound(self) -> OutboundMessage:
         """Return what a provider needs to know of it."""
         return OutboundMessage(

@@ -97,6 +97,11 @@ def test_a_scheduled_message_is_not_rung_for_yet(send, rung):
     assert rung == []
 
 
+def test_a_time_that_has_passed_is_rung_for_at_once(send, rung):
+    send(send_at="2020-01-01T00:00:00Z")
+    assert len(rung) == 1
+
+
 def test_a_reply_joins_its_parent(send):
     parent = send(conversation_type="thread").json()
     reply = send(parent_id=parent["id"]).json()
