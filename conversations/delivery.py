@@ -12,7 +12,9 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
+from uuid import UUID
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
@@ -21,11 +23,12 @@ from conversations.models import Message
 from conversations.models.message import Outcome, Status
 from providers import routes
 from providers.base import Channel, Provider
-from providers.errors import Misconfigured, NotSent, ProviderError, Rejected
+from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
 
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 0.2
+MOST_DOUBLINGS = 30
 DATABASE_AWAY = (OperationalError, InterfaceError)
 STOPPING = threading.Event()
 """Set when the process is told to go: nothing more is claimed, the calls in flight are finished."""
@@ -58,6 +61,8 @@ def claim_what_fits(channel: Channel, calls: "Calls") -> bool:
     lease_began = time.monotonic()
     try:
         calls.begin(Message.objects.claim(channel, limit=calls.free, lease=lease()) if calls.free else [], lease_began)
+    except IntegrityError:
+        return True  # a neighbour began the same line at the same moment: look again
     except DATABASE_AWAY as error:
         logger.warning("the database is away (%s); what is due on %s waits", type(error).__name__, channel)
         connection.close()
@@ -65,13 +70,15 @@ def claim_what_fits(channel: Channel, calls: "Calls") -> bool:
     return True
 
 
-def deliver_now(message: Message) -> None:
-    """Send this one message here and now, if it is due and nobody else has it; its row tells how that ended."""
+def deliver_now(message: Message) -> bool:
+    """Send this one message here and now; return False if it is not due, not first in its line, or somebody has it."""
     calls = Calls(routes.account_for(message.channel))
     lease_began = time.monotonic()
-    calls.begin(Message.objects.claim_one(message, lease=lease()), lease_began)
+    claimed = Message.objects.claim_one(message, lease=lease())
+    calls.begin(claimed, lease_began)
     while calls.in_flight:
         record(calls.wait(LOOK_AGAIN_SECONDS))
+    return bool(claimed)
 
 
 def lease() -> timedelta:
@@ -108,7 +115,16 @@ class Calls:
     def _start(self, loop: asyncio.AbstractEventLoop, messages: list[Message], begin_before: float) -> None:
         for message in messages:
             task = loop.create_task(call(self._account, message, begin_before))
-            task.add_done_callback(lambda ended: self._ended.put(ended.result()))
+            task.add_done_callback(partial(self._end, message))
+
+    def _end(self, message: Message, task: asyncio.Task[Outcome]) -> None:
+        """Bring home whatever came of a call, so that nobody waits for it for ever."""
+        try:
+            self._ended.put(task.result())
+        except BaseException:
+            logger.exception("message %s attempt %s: the adapter broke", message.id, message.attempts)
+            text = "The call broke in a way that says nothing about whether it was sent."
+            self._ended.put(outcome_of(message, Uncertain(text, code="unexpected")))
 
     def wait(self, seconds: float) -> list[Outcome]:
         """Return the calls that have ended, waiting up to `seconds` for the first of them."""
@@ -123,22 +139,13 @@ class Calls:
 
 
 async def call(account: Provider, message: Message, begin_before: float) -> Outcome:
-    """Offer one claimed message to a provider and say how that ended. Never raises."""
+    """Offer one claimed message to a provider, unless its lease leaves no time for that, and say how it ended."""
     if time.monotonic() > begin_before:
         return not_begun(message)
     try:
         accepted = await account.send(message.as_outbound())
     except ProviderError as error:
         return outcome_of(message, error)
-    except Exception:
-        logger.exception("message %s attempt %s: the adapter broke", message.id, message.attempts)
-        return Outcome(
-            message_id=message.id,
-            attempt=message.attempts,
-            status=Status.UNCERTAIN,
-            error_code="unexpected",
-            error_message="The call broke in a way that says nothing about whether it was sent.",
-        )
     return Outcome(
         message_id=message.id,
         attempt=message.attempts,
@@ -150,7 +157,13 @@ async def call(account: Provider, message: Message, begin_before: float) -> Outc
 
 def not_begun(message: Message) -> Outcome:
     """Put back a message whose lease leaves no time for the call: as it was, without having spent an attempt."""
-    return Outcome(message_id=message.id, attempt=message.attempts, status=Status.PENDING, retry_in=0, spent=False)
+    return Outcome(
+        message_id=message.id,
+        attempt=message.attempts,
+        status=Status.PENDING,
+        retry_in=0,
+        unspent_lease=message.lease_expires_at,
+    )
 
 
 def outcome_of(message: Message, error: ProviderError) -> Outcome:
@@ -178,25 +191,27 @@ def retry_delay(attempt: int, retry_after: float | None) -> float:
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
-    ceiling = min(settings.RETRY_CEILING_SECONDS, settings.RETRY_BASE_SECONDS * 2 ** (attempt - 1))
+    ceiling = min(settings.RETRY_CEILING_SECONDS, settings.RETRY_BASE_SECONDS * 2 ** min(attempt - 1, MOST_DOUBLINGS))
     return max(random.uniform(0, ceiling), min(retry_after or 0, settings.RETRY_CEILING_SECONDS))
 
 
 def record(outcomes: list[Outcome]) -> None:
     """Write outcomes down, trying again while the database is away and the leases last.
 
-    What can't be written in that time is not lost: the leases run out and the messages stand as uncertain.
+    What can't be written in that time is not lost: the leases run out and the messages stand as uncertain. One that
+    can't stand as it is harms no neighbour.
     """
-    if not outcomes:
-        return
     give_up_at = time.monotonic() + settings.LEASE_SECONDS
-    while True:
+    while outcomes:
         try:
-            Message.objects.record_outcomes(outcomes)
+            log_overtaken(outcomes, Message.objects.record_outcomes(outcomes))
             return
-        except (IntegrityError, DataError):
-            record_one_by_one(outcomes)
-            return
+        except (IntegrityError, DataError, ValueError):
+            if len(outcomes) > 1:
+                for outcome in outcomes:
+                    record([outcome])
+                return
+            outcomes = [explained(outcomes[0])]
         except DATABASE_AWAY:
             if time.monotonic() > give_up_at:
                 raise
@@ -205,22 +220,25 @@ def record(outcomes: list[Outcome]) -> None:
             time.sleep(0.5)
 
 
-def record_one_by_one(outcomes: list[Outcome]) -> None:
-    """Write outcomes of which one can't stand as it is, so that it harms no neighbour; that one keeps a reason instead.
+def explained(outcome: Outcome) -> Outcome:
+    """Return an outcome that can be written, in place of one that can't: the provider named another message's id, or
+    something that no column holds.
 
-    A provider that names an id which another message has is the case that was thought of.
+    Raises ValueError if this is such an outcome already.
     """
-    if len(outcomes) > 1:
-        for outcome in outcomes:
-            record([outcome])
-        return
-    [outcome] = outcomes
-    logger.error(
-        "message %s attempt %s: its outcome could not be written as it is", outcome.message_id, outcome.attempt
-    )
-    explained = replace(outcome, provider_message_id="", segments=None, error_code="unusable_answer")
-    explained = replace(explained, error_message="The provider's answer names an id or a value that can't be kept.")
-    Message.objects.record_outcomes([explained])
+    if outcome.error_code == "unusable_answer":
+        raise ValueError(f"message {outcome.message_id}: its outcome can't be written")
+    logger.error("message %s attempt %s: the outcome could not be written", outcome.message_id, outcome.attempt)
+    text = "The provider's answer names an id or a value that can't be kept."
+    return replace(outcome, provider_message_id="", segments=None, error_code="unusable_answer", error_message=text)
+
+
+def log_overtaken(outcomes: list[Outcome], written: set[UUID]) -> None:
+    """Say which outcomes changed nothing, because the message had moved on without them."""
+    for outcome in outcomes:
+        if outcome.message_id not in written:
+            ids = outcome.message_id, outcome.attempt
+            logger.warning("message %s attempt %s: %s came too late and changed nothing", *ids, outcome.status)
 
 
 _loop: asyncio.AbstractEventLoop | None = None

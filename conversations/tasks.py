@@ -133,15 +133,16 @@ def ring_next_due(channel: Channel) -> None:
 
 
 def seconds_until_retry(message_id: str) -> float | None:
-    """Return how long a message that was tried has to wait, if that is short enough for a Celery countdown.
+    """Return how long a message that was tried still has to wait, if that is short enough for a Celery countdown.
 
-    Longer waits stay in the row: a countdown past the broker's visibility timeout would run again and again.
+    Longer waits stay in the row: a countdown past the broker's visibility timeout would run again and again. None for
+    what is due already, too: if it could not be claimed just now, ringing at once would ring for ever.
     """
     message = Message.objects.filter(pk=UUID(message_id), status=Status.PENDING, attempts__gt=0).first()
     if message is None or message.next_attempt_at is None:
         return None
     wait = (message.next_attempt_at - timezone.now()).total_seconds()
-    return max(wait, 0) if wait <= LONGEST_COUNTDOWN_SECONDS else None
+    return wait if 0 < wait <= LONGEST_COUNTDOWN_SECONDS else None
 
 
 @shared_task(name="conversations.sweep", ignore_result=True)

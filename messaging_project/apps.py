@@ -4,9 +4,9 @@ import logging
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.db import DatabaseError
+from django.db import DatabaseError, models
 
-from messaging_project.celery import say_alive
+from messaging_project.celery import say_alive, say_gone
 
 logger = logging.getLogger(__name__)
 
@@ -17,12 +17,26 @@ class MessagingProjectConfig(AppConfig):
     name = "messaging_project"
 
     def ready(self) -> None:
-        """Write down what workers say of being alive."""
+        """Write down what workers say of being alive; a database that is away is no reason for them to stop."""
         say_alive.connect(self.write_heartbeat)
+        say_gone.connect(self.forget_worker)
 
     def write_heartbeat(self, parts: list[str], worker: str, **_: Any) -> None:
-        """Keep a heartbeat; a database that is away is no reason to stop working."""
+        """Keep a heartbeat for each part."""
         try:
-            apps.get_model("messaging_project", "Heartbeat").beat(parts, worker)
+            heartbeats().beat(parts, worker)
         except DatabaseError as error:
             logger.warning("the heartbeat of %s could not be written (%s)", worker, type(error).__name__)
+
+    def forget_worker(self, worker: str, **_: Any) -> None:
+        """Drop the heartbeats of a worker that is going."""
+        try:
+            heartbeats().objects.filter(worker=worker).delete()
+        except DatabaseError as error:
+            logger.warning("the heartbeats of %s could not be dropped (%s)", worker, type(error).__name__)
+
+
+def heartbeats() -> Any:
+    """Return the model, which can't be imported before the apps are ready."""
+    model: type[models.Model] = apps.get_model("messaging_project", "Heartbeat")
+    return model

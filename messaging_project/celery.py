@@ -17,9 +17,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "messaging_project.settings")
 
 SWEEP_EVERY_SECONDS = 1.0
 HEARTBEAT_EVERY_SECONDS = 5.0
-say_alive = Signal()
-"""Sent with `parts` and `worker`; `messaging_project.models` writes it down (models can't be imported before Django is
-ready, and this module is imported first of all)."""
+say_alive, say_gone = Signal(), Signal()
+"""Sent with the `worker`'s name, the first also with the `parts` it works on; the app writes them down, as its models
+can't be imported before Django is ready."""
 
 ROUTES = {
     "conversations.send_sms": "sms",
@@ -82,11 +82,12 @@ class HeartbeatStep(bootsteps.StartStopStep):
         self.beat(parent)
 
     def stop(self, parent: Any) -> None:
-        """Fall silent."""
+        """Fall silent, and say so: nobody should count on this worker for another quarter of a minute."""
         self.beating.cancel()
+        say_gone.send(sender=self, worker=parent.hostname)
 
     def beat(self, consumer: Any) -> None:
-        """Write the heartbeat; a database that is away is no reason to stop consuming."""
+        """Say which queues are consumed."""
         parts = [f"queue {queue.name}" for queue in consumer.task_consumer.queues]
         say_alive.send(sender=self, parts=parts, worker=consumer.hostname)
 

@@ -49,7 +49,9 @@ def health(_: HttpRequest) -> JsonResponse:
     """Is the whole system well? 503 names what is not: database, Redis, a queue without a worker, a silent sweep."""
     checks = {"database": check_database(), "redis": check_redis()}
     if is_ok(checks["database"]):
-        checks |= {"queues": check_queues(), "sweep": check_sweep()}
+        checks["migrations"] = check_migrations()
+        if is_ok(checks["migrations"]):
+            checks |= {"queues": check_queues(), "sweep": check_sweep()}
     unwell = not all(map(is_ok, checks.values()))
     return probe_response("unhealthy" if unwell else "healthy", checks, unwell=unwell)
 

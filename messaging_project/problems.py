@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -113,12 +113,18 @@ class ProblemMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Replace an error page by a problem of the same status."""
+        if SPOKEN_UNDER.match(request.path) and "Transfer-Encoding" in request.headers:
+            # WSGI has no length for it, so Django would read an empty body and the client would be told nonsense.
+            return problem(411, "length_required", "Send a Content-Length instead of a Transfer-Encoding.")
         response = self.get_response(request)
         is_page = response.get("Content-Type", "").startswith("text/html")
         if response.status_code < 400 or not is_page or not SPOKEN_UNDER.match(request.path):
             return response
         status = HTTPStatus(response.status_code)
-        return problem(status, CODES.get(status, "error"), f"{status.description or status.phrase}.")
+        answer = problem(status, CODES.get(status, "error"), f"{status.phrase}.")
+        if "Allow" in response:
+            answer["Allow"] = response["Allow"]
+        return answer
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer a crash: 503 if the database is away, else 500. The traceback goes to the log and nowhere else."""
@@ -126,8 +132,13 @@ class ProblemMiddleware:
             return None
         if isinstance(error, OperationalError | InterfaceError):
             logger.error("%s %s: the database is away (%s)", request.method, request.path, type(error).__name__)
-            return problem(503, "unavailable", "The database is away. Nothing was saved; try again.")
-        logger.exception("%s %s crashed", request.method, request.path)
+            return problem(503, "unavailable", "The database is away. Try again in a moment.")
+        if isinstance(error, DatabaseError):
+            # What PostgreSQL says of an error quotes the row, and a row holds what no log may hold.
+            sqlstate = getattr(error.__cause__, "sqlstate", None)
+            logger.error("%s %s crashed: %s %s", request.method, request.path, type(error).__name__, sqlstate)
+        else:
+            logger.exception("%s %s crashed", request.method, request.path)
         return problem(500, "internal_error", "Something went wrong here. Nothing in the request causes this.")
 
 

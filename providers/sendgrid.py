@@ -44,7 +44,7 @@ from providers.base import (
 )
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain, UnreadableCallback
 from providers.pool import Call, PooledClient, kept_alive
-from providers.wire import as_attempt, as_uuid, json_object, retry_after, storable, wait_until
+from providers.wire import as_attempt, as_provider_id, as_uuid, json_object, retry_after, storable, wait_until
 
 logger = logging.getLogger(__name__)
 
@@ -218,7 +218,7 @@ class SendGridAccount:
         # A deferred event has an `attempt` of SendGrid's own, which hides ours.
         attempt = None if word == "deferred" else as_attempt(_text(payload, "attempt"))
         return DeliveryReport(
-            provider_message_id=_text(payload, "sg_message_id").partition(".")[0],
+            provider_message_id=as_provider_id(_text(payload, "sg_message_id").partition(".")[0]),
             status=status,
             provider_status=word,
             message_id=as_uuid(payload.get("message_id")),
@@ -273,7 +273,7 @@ def _accepted(answer: Response) -> Accepted:
     """What SendGrid's 202 says. A 200 is not its word for accepting."""
     if answer.status_code != 202:
         raise Uncertain("SendGrid's answer could not be read.", code="unreadable_answer")
-    return Accepted(provider_message_id=answer.headers.get("X-Message-Id", ""))
+    return Accepted(provider_message_id=as_provider_id(answer.headers.get("X-Message-Id")))
 
 
 def _refused(refusal: HTTPError) -> ProviderError:

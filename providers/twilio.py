@@ -33,7 +33,7 @@ from providers.base import (
     Signature,
 )
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain, UnreadableCallback
-from providers.wire import as_attempt, as_uuid, json_object, retry_after, storable
+from providers.wire import as_attempt, as_provider_id, as_uuid, json_object, retry_after, storable
 
 logger = logging.getLogger(__name__)
 
@@ -273,7 +273,7 @@ class TwilioAccount:
         status = _STATUSES.get(word)
         code, sentence = _failure(word, _one(params, "ErrorCode")) if status == "undelivered" else ("", "")
         return DeliveryReport(
-            provider_message_id=_one(params, "MessageSid", "SmsSid"),
+            provider_message_id=as_provider_id(_one(params, "MessageSid", "SmsSid")),
             status=status,
             provider_status=word,
             message_id=as_uuid(_one(query, "m")),
@@ -285,9 +285,10 @@ class TwilioAccount:
 
 def _accepted(sid: object, segments: object) -> Accepted:
     """What Twilio's 201 says; without a SID it is no acceptance. "0" segments means that Twilio does not know yet."""
-    if not isinstance(sid, str) or not sid:
+    provider_message_id = as_provider_id(sid)
+    if not provider_message_id:
         raise Uncertain("Twilio's answer could not be read.", code="unreadable_answer")
-    return Accepted(provider_message_id=sid, segments=as_attempt(segments))
+    return Accepted(provider_message_id=provider_message_id, segments=as_attempt(segments))
 
 
 def _refused(refusal: Refusal) -> ProviderError:

@@ -19,6 +19,7 @@ DEEPEST = 20
 
 # What jsonb (and text) of PostgreSQL can't hold: NUL, and half of a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_PROVIDER_ID = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def storable(value: Any, depth: int = DEEPEST) -> Any:
@@ -71,6 +72,11 @@ def as_uuid(value: object) -> UUID | None:
         return UUID(value) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+def as_provider_id(value: object) -> str:
+    """An id that a provider gave: up to 255 visible ASCII characters, "" for anything else."""
+    return value if isinstance(value, str) and _PROVIDER_ID.fullmatch(value) else ""
 
 
 def as_attempt(value: object) -> int | None:

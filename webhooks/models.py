@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import ClassVar
 
-from django.db import OperationalError, models, transaction
+from django.db import DatabaseError, OperationalError, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -36,6 +36,16 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         ]
         self.bulk_create(receipts, ignore_conflicts=True)
         return list(self.filter(dedupe_key__in=[part.dedupe_key for part in parts], result="").order_by("id"))
+
+    def keep_oversized(self, provider: str) -> None:
+        """Keep the fact that a callback was too large to be read, without its body.
+
+        One a minute is enough to be seen: without a body there is no signature to check, so anybody can send these.
+        """
+        minute = timezone.now().strftime("%Y-%m-%dT%H:%M")
+        part = CallbackPart(dedupe_key=f"{provider}:oversized:{minute}", kind="unknown", payload={"oversized": True})
+        self.keep(provider, [part], verified=False)
+        logger.warning("%s: a callback was too large to be read", provider)
 
     def due(self) -> "ReceiptQuerySet":
         """Return what has to be tried (again) now, longest due first."""
@@ -82,9 +92,14 @@ class Receipt(models.Model):
         """Let it take effect, once, in a transaction of its own. Never raises: what fails is due again later."""
         try:
             with transaction.atomic():
-                receipt = Receipt.objects.select_for_update(skip_locked=True).filter(pk=self.pk).first()
-                if receipt is not None and receipt.next_attempt_at is not None:
+                due = Receipt.objects.select_for_update(skip_locked=True).filter(next_attempt_at__lte=Now())
+                receipt = due.filter(pk=self.pk).first()
+                if receipt is not None:
                     receipt._take_effect()
+        except DatabaseError as error:
+            # What PostgreSQL says of an error quotes the row, and a row holds what no log may hold.
+            logger.error("receipt %s could not be applied: %s", self.pk, type(error).__name__)
+            self._try_again_later(type(error).__name__)
         except Exception as error:
             logger.exception("receipt %s could not be applied", self.pk)
             self._try_again_later(type(error).__name__)

@@ -85,9 +85,9 @@ class ConversationMessagesView(APIView):
 
 
 def participant(query: Any) -> Q:
-    """Return a filter for conversations of one address, on either side. Raises `InvalidQuery`."""
-    found = address(query, "participant", "participant_from")
-    return Q(**found) | Q(participant_to=found["participant_from"]) if found else Q()
+    """Return a filter for conversations of one address, on either side and in any case. Raises `InvalidQuery`."""
+    found = address(query, "participant", "either").get("either")
+    return Q(participant_from__iexact=found) | Q(participant_to__iexact=found) if found else Q()
 
 
 def flag(query: Any, name: str) -> bool | None:

@@ -4,6 +4,7 @@ import ipaddress
 import json
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,28 +14,28 @@ from rest_framework import serializers
 from conversations.api.paging import aware
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+NUL = "\x00"
+HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
+# Addresses that carry another one inside: 6to4 (RFC 3056) and NAT64 (RFC 6052).
+CARRIERS = (ipaddress.ip_network("2002::/16"), ipaddress.ip_network("64:ff9b::/96"))
 MAX_METADATA_KEYS, MAX_METADATA_DEPTH, MAX_METADATA_BYTES = 50, 5, 4096
 
 
 class Text(serializers.CharField):
-    """Text as it came: no number, no NUL and no half of a surrogate pair passes for it."""
+    """Text as it came: no number and no NUL passes for it."""
 
-    default_error_messages = {
-        "not_text": "Give text.",
-        "unstorable_character": "NUL and lone surrogates can't be kept.",
-    }
+    default_error_messages = {"not_text": "Give text.", "unstorable_character": "NUL can't be kept."}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"trim_whitespace": False, **kwargs})
-        # Ours says the same with a code of its own, and lone surrogates would be an error only in the database.
+        # Ours says the same with a code of its own; the parser lets no lone surrogate through.
         self.validators = [each for each in self.validators if not type(each).__name__.startswith("Prohibit")]
 
     def to_internal_value(self, data: Any) -> str:
         """Return the text. Raises a validation error for anything else."""
         if not isinstance(data, str):
             self.fail("not_text")
-        if UNSTORABLE.search(data):
+        if NUL in data:
             self.fail("unstorable_character")
         return super().to_internal_value(data)
 
@@ -85,8 +86,8 @@ class Attachment(Line):
             host, _ = url.hostname or "", url.port
         except ValueError:
             self.fail("invalid_url")
-        usable = url.scheme == "https" and host and "@" not in url.netloc and len(text) <= 2048
-        if not usable or not text.isascii() or " " in text:
+        well_formed = url.scheme == "https" and "@" not in url.netloc and (":" in host or HOST.fullmatch(host))
+        if not well_formed or len(text) > 2048 or not text.isascii() or " " in text:
             self.fail("invalid_url")
         if names_private_address(host):
             self.fail("private_address")
@@ -99,7 +100,8 @@ def names_private_address(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return not ipaddress.ip_address(host).is_global
+        address = ipaddress.ip_address(host)
+        return not address.is_global or any(address in carrier for carrier in CARRIERS)
     except ValueError:
         # No public name ends in a number; what does is an address in one of its older spellings (RFC 6943, 3.1.1).
         return re.fullmatch(r"(0x[0-9a-f]*|[0-9]+)", host.rpartition(".")[2]) is not None
@@ -113,7 +115,7 @@ class Metadata(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
         "too_many_keys": f"Give at most {MAX_METADATA_KEYS} keys.",
         "too_deep": f"Nest at most {MAX_METADATA_DEPTH} levels deep.",
         "too_large": f"Give at most {MAX_METADATA_BYTES:,} bytes of JSON.",
-        "unstorable_character": "NUL and lone surrogates can't be kept.",
+        "unstorable_character": "NUL can't be kept.",
     }
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
@@ -125,7 +127,7 @@ class Metadata(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
         if count_keys(data) > MAX_METADATA_KEYS:
             self.fail("too_many_keys")
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-        if UNSTORABLE.search(text) or "\\u0000" in text:
+        if any(NUL in each for each in texts(data)):
             self.fail("unstorable_character")
         if len(text.encode()) > MAX_METADATA_BYTES:
             self.fail("too_large")
@@ -150,6 +152,20 @@ def count_keys(value: Any) -> int:
     if isinstance(value, dict):
         return len(value) + sum(map(count_keys, value.values()))
     return sum(map(count_keys, value)) if isinstance(value, list) else 0
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value, the names of its members included."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, below in value.items():
+                yield name
+                yield from texts(below)
+        case list():
+            for below in value:
+                yield from texts(below)
 
 
 def is_blank(text: str) -> bool:

@@ -1,5 +1,6 @@
 """Messages over HTTP: send, read, list."""
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -22,8 +23,10 @@ from conversations.addresses import (
 from conversations.api.fields import Attachment, Line, Metadata, Moment, Text, is_blank
 from conversations.api.paging import InvalidQuery, Page, choice, identifier, moment
 from conversations.models import Conversation, Message
-from conversations.models.message import Status
+from conversations.models.message import Status, key_of
 from providers import routes
+
+logger = logging.getLogger(__name__)
 
 MAX_TEXT_CHARACTERS = 1600
 MAX_ATTACHMENTS = 10
@@ -78,26 +81,26 @@ class SendRequest(Shape):
         self._check_content(attrs)
         self._check_times(attrs)
         attrs["sender"], attrs["recipient"] = self._normalised(attrs)
-        attrs["parent"] = self._parent(attrs.pop("parent_id"))
+        attrs["parent"] = self._parent(attrs.pop("parent_id"), attrs)
         return attrs
 
     def _check_content(self, attrs: dict[str, Any]) -> None:
         if attrs["type"] != Message.Type.EMAIL:
             for name in EMAIL_ONLY:
                 if attrs[name]:
-                    refuse(name, "only_for_email", f"Only an email has a {name}.")
+                    raise refusal(name, "only_for_email", f"Only an email has a {name}.")
             if len(attrs["body"]) > MAX_TEXT_CHARACTERS:
-                refuse("body", "too_long", f"A text has at most {MAX_TEXT_CHARACTERS:,} characters.")
+                raise refusal("body", "too_long", f"A text has at most {MAX_TEXT_CHARACTERS:,} characters.")
         if is_blank(attrs["body"]) and is_blank(attrs["html"]) and not attrs["attachments"]:
-            refuse("body", "empty_message", "Give a body or attachments.")
+            raise refusal("body", "empty_message", "Give a body or attachments.")
 
     def _check_times(self, attrs: dict[str, Any]) -> None:
         now, send_at, expires_at = timezone.now(), attrs["send_at"], attrs["expires_at"]
         for name in ("send_at", "expires_at"):
             if attrs[name] and attrs[name] > now + LONGEST_SCHEDULE:
-                refuse(name, "too_far_ahead", "Give a time within a year from now.")
+                raise refusal(name, "too_far_ahead", "Give a time within a year from now.")
         if expires_at and expires_at <= max(now, send_at or now):
-            refuse("expires_at", "expires_too_soon", "Give a time later than now and than send_at.")
+            raise refusal("expires_at", "expires_too_soon", "Give a time later than now and than send_at.")
 
     def _normalised(self, attrs: dict[str, Any]) -> tuple[str, str]:
         region = settings.DEFAULT_PHONE_REGION
@@ -118,18 +121,20 @@ class SendRequest(Shape):
         sender, recipient = normalised
         return sender, recipient
 
-    def _parent(self, parent_id: Any) -> Message | None:
+    def _parent(self, parent_id: Any, attrs: dict[str, Any]) -> Message | None:
         if parent_id is None:
             return None
-        parent = Message.objects.filter(pk=parent_id).only("id", "conversation_id").first()
+        parent = Message.objects.filter(pk=parent_id).select_related("conversation").first()
         if parent is None:
-            refuse("parent_id", "unknown_parent", "There is no message with this id.")
+            raise refusal("parent_id", "unknown_parent", "There is no message with this id.")
+        if parent.conversation.participants_key != key_of(attrs["type"], attrs["sender"], attrs["recipient"]):
+            raise refusal("parent_id", "other_participants", "That message is between others, or on another channel.")
         return parent
 
 
-def refuse(field: str, code: str, text: str) -> None:
-    """Raise the validation error of one field of the body."""
-    raise serializers.ValidationError({field: [text]}, code=code)
+def refusal(field: str, code: str, text: str) -> serializers.ValidationError:
+    """Return the validation error of one field of the body."""
+    return serializers.ValidationError({field: [text]}, code=code)
 
 
 def represent(message: Message) -> dict[str, Any]:
@@ -176,13 +181,27 @@ class SendView(APIView):
         body = SendRequest(data=request.data)
         body.is_valid(raise_exception=True)
         message = self.accept(body.validated_data, request.request_id)  # type: ignore[attr-defined]
-        if settings.SYNC_MESSAGE_PROCESSING:
-            delivery.deliver_now(message)
-            message.refresh_from_db()
-        elif message.is_due_at_once:
-            tasks.ring(message)
+        if message.is_due_at_once:
+            message = self.hand_over(message)
         headers = {"Location": message.get_absolute_url()}
         return Response(represent(message), status=201, headers=headers)
+
+    @staticmethod
+    def hand_over(message: Message) -> Message:
+        """Ring for the message, or send it here and now where the settings say so; return it as it stands then.
+
+        It is accepted, so from here on nothing is an error any more: the worst that can happen is that it waits.
+        """
+        if not settings.SYNC_MESSAGE_PROCESSING:
+            tasks.ring(message)
+            return message
+        try:
+            if not delivery.deliver_now(message):
+                tasks.ring(message)
+            message.refresh_from_db()
+        except delivery.DATABASE_AWAY:
+            logger.warning("message %s: the database went away after it was accepted; the sweep sees to it", message.pk)
+        return message
 
     @staticmethod
     def accept(values: dict[str, Any], request_id: str) -> Message:

@@ -97,7 +97,7 @@ def read_cursor(text: str) -> tuple[datetime | None, UUID]:
     try:
         time, row_id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split("|")
         return aware(time) if time else None, UUID(row_id)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidQuery({"cursor": ["This is not a cursor of this list."]}, code="invalid_cursor") from None
 
 

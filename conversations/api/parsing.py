@@ -1,12 +1,16 @@
 """JSON as RFC 8259 and the database take it."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
+
+ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class TooLarge(APIException):
@@ -18,7 +22,9 @@ class TooLarge(APIException):
 
 
 class StrictJSONParser(BaseParser):
-    """Refuses what `json` would let through: NaN, keys that stand twice, nesting without end, and more than 256 KB."""
+    """Refuses what `json` would let through: NaN, numbers without end, half characters, keys that stand twice, nesting
+    without end, and more than 256 KB.
+    """
 
     media_type = "application/json"
 
@@ -30,7 +36,12 @@ class StrictJSONParser(BaseParser):
         if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             raise TooLarge
         try:
-            return json.loads(body.decode(), object_pairs_hook=without_repeated_keys, parse_constant=refuse_constant)
+            text = body.decode()
+            if ESCAPED_SURROGATE.search(text):
+                refuse_lone_surrogates(text)
+            return json.loads(
+                text, object_pairs_hook=without_repeated_keys, parse_constant=refuse_constant, parse_float=finite
+            )
         except RecursionError:
             raise ParseError("The JSON is nested too deeply.") from None
         except ValueError as error:
@@ -43,6 +54,19 @@ def without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise ValueError("a member name stands twice in one object")
     return members
+
+
+def refuse_lone_surrogates(text: str) -> None:
+    """Raise ValueError for half of a surrogate pair, which no encoding can carry (RFC 8259, 8.2)."""
+    json.dumps(json.loads(text), ensure_ascii=False).encode()
+
+
+def finite(text: str) -> float:
+    """Return a number. Raises ValueError if it is too large for one (RFC 8259, 6)."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is out of range")
+    return number
 
 
 def refuse_constant(name: str) -> None:

@@ -1,6 +1,7 @@
 """A message, the life of it, and what was recorded on the way."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -18,6 +19,8 @@ from conversations.addresses import participants_key
 from conversations.models import statements
 from conversations.models.conversation import Conversation
 from providers.base import Channel, DeliveryReport, OutboundMessage
+
+logger = logging.getLogger(__name__)
 
 
 class Status(models.TextChoices):
@@ -82,16 +85,25 @@ class Outcome:
     error_message: str = ""
     retry_in: float | None = None
     """Seconds until the next try; set exactly when `status` is pending."""
-    spent: bool = True
-    """False when the call was never begun, so that the attempt is given back."""
+    unspent_lease: datetime | None = None
+    """Set to the lease's end when the call was never begun, so that the attempt is given back."""
+
+
+def channel_type_of(message_type: str) -> Conversation.ChannelType:
+    """Return the kind of conversation that messages of a type belong to: SMS and MMS share one."""
+    return Conversation.ChannelType.EMAIL if message_type == "email" else Conversation.ChannelType.SMS
+
+
+def key_of(message_type: str, sender: str, recipient: str) -> str:
+    """Return the participants key of the conversation that such a message belongs to."""
+    return participants_key(channel_type_of(message_type), sender, recipient)
 
 
 def _accept_parameters(message: "Message", conversation_type: str) -> dict[str, Any]:
-    channel_type = Conversation.ChannelType.EMAIL if message.type == "email" else Conversation.ChannelType.SMS
     return {
         "conversation_id": uuid7(),
-        "participants_key": participants_key(channel_type, message.sender, message.recipient),
-        "channel_type": channel_type,
+        "participants_key": key_of(message.type, message.sender, message.recipient),
+        "channel_type": channel_type_of(message.type),
         "conversation_type": conversation_type,
         "parent_conversation_id": message.parent.conversation_id if message.parent else None,
         "unread": 0,
@@ -133,7 +145,7 @@ def _outcome_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
         "error_codes": [outcome.error_code for outcome in outcomes],
         "error_messages": [outcome.error_message for outcome in outcomes],
         "retry_in": [outcome.retry_in for outcome in outcomes],
-        "spent": [outcome.spent for outcome in outcomes],
+        "unspent_leases": [outcome.unspent_lease for outcome in outcomes],
         "moves_from": [source for source, _ in moves],
         "moves_to": [target for _, target in moves],
     }
@@ -155,6 +167,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
                 row = cursor.fetchone()
                 if row is not None:
                     return _accepted(message, row)
+                parameters["conversation_type"] = Conversation.Type.DIRECT
             cursor.execute(statements.OPEN_CONVERSATION + statements.INSERT_MESSAGE, parameters)
             return _accepted(message, cursor.fetchone())
 
@@ -168,13 +181,14 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return list(self.raw(statements.CLAIM_DUE, parameters))
 
     def claim_one(self, message: "Message", *, lease: timedelta) -> list["Message"]:
-        """Take this message, if it is due and nobody has it. A list of one or none, like `claim`."""
-        return list(self.raw(statements.CLAIM_ONE, {"id": message.pk, "lease": lease}))
+        """Take this message, by the same rules. A list of one or none."""
+        return list(self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, "lease": lease}))
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
-        """Write how attempts ended, each with its event; return the ids of those that moved.
+        """Write how attempts ended, each with its event; return the ids of the rows that this changed.
 
-        An outcome whose message is past that attempt, or where a callback was faster, changes nothing.
+        An outcome whose message is past that attempt changes nothing. Where a callback was faster than the acceptance,
+        the row keeps its status and gets the id and segments that it lacks.
         """
         if not outcomes:
             return set()
@@ -196,12 +210,12 @@ class MessageQuerySet(models.QuerySet["Message"]):
             return True
 
     def _reported_on(self, provider: str, report: DeliveryReport) -> "Message | None":
-        outbound = self.filter(direction=Message.Direction.OUTBOUND).select_for_update()
+        outbound = self.filter(provider=provider, direction=Message.Direction.OUTBOUND).select_for_update()
         if report.message_id is not None:
             return outbound.filter(pk=report.message_id).first()
         if not report.provider_message_id:
             return None
-        return outbound.filter(provider=provider, provider_message_id=report.provider_message_id).first()
+        return outbound.filter(provider_message_id=report.provider_message_id).first()
 
     def doubt_expired_leases(self, *, limit: int) -> int:
         """Turn `sending` messages whose lease ran out into `uncertain`; return how many.
@@ -220,9 +234,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def due(self, channel: Channel) -> "MessageQuerySet":
         """Return the messages of a channel that a worker may take now, longest due first."""
-        return self.filter(type=channel, status=Status.PENDING, next_attempt_at__lte=timezone.now()).order_by(
-            "next_attempt_at"
-        )
+        now = timezone.now()
+        due = self.filter(type=channel, status=Status.PENDING, next_attempt_at__lte=now, expires_at__gt=now)
+        return due.order_by("next_attempt_at")
 
 
 class Message(models.Model):
@@ -262,13 +276,13 @@ class Message(models.Model):
     html = models.TextField("HTML", blank=True)
     attachments = models.JSONField(default=list, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    segments = models.PositiveSmallIntegerField(null=True)
+    segments = models.PositiveIntegerField(null=True)
     on_unresolved = models.CharField(max_length=6, choices=OnUnresolved.choices, blank=True)
     request_id = models.CharField(max_length=128, blank=True)
 
     provider = models.CharField(max_length=50, blank=True)
     provider_message_id = models.CharField(max_length=255, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
     error_code = models.CharField(max_length=50, blank=True)
@@ -310,6 +324,9 @@ class Message(models.Model):
                 condition=~Q(provider_message_id=""),
                 name="one_message_per_provider_message_id",
             ),
+            models.UniqueConstraint(
+                fields=["conversation", "type"], condition=Q(status="sending"), name="one_message_in_flight_per_line"
+            ),
         ]
         indexes = [
             models.Index(fields=["type", "next_attempt_at"], condition=Q(status="pending"), name="messages_due"),
@@ -317,9 +334,6 @@ class Message(models.Model):
                 fields=["conversation", "type", "created_at", "id"],
                 condition=Q(status="pending"),
                 name="messages_waiting_in_line",
-            ),
-            models.Index(
-                fields=["conversation", "type"], condition=Q(status="sending"), name="messages_in_flight_in_line"
             ),
             models.Index(fields=["lease_expires_at"], condition=Q(status="sending"), name="messages_lease_ran_out"),
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="messages_to_expire"),
@@ -360,37 +374,56 @@ class Message(models.Model):
 
     def take_report(self, report: DeliveryReport) -> None:
         """Move as the report says, if it may, and record it once. The row must be locked by the caller."""
-        moves = report.status is not None and self._may_move(Status(report.status), report.attempt)
-        if moves:
+        attempt = report.attempt or self.attempts
+        if report.status is not None and self._may_move(Status(report.status), attempt):
             self._move_as_reported(report)
-        status = report.status or report.provider_status
         self.events.get_or_create(
-            status=status,
-            attempt=report.attempt or self.attempts,
+            status=(report.status or report.provider_status)[:30],
+            attempt=attempt,
             evidence=MessageEvent.Evidence.REPORTED,
-            code=report.error_code,
-            defaults={"detail": report.error_message or f"The provider says: {report.provider_status}."},
+            code=report.error_code[:50],
+            defaults={"detail": (report.error_message or f"The provider says: {report.provider_status}.")[:500]},
         )
 
-    def _may_move(self, status: Status, attempt: int | None) -> bool:
-        if attempt is not None and attempt != self.attempts:
+    def _may_move(self, status: Status, attempt: int) -> bool:
+        if attempt != self.attempts:
             return status == Status.DELIVERED and self.status in RAISED_BY_AN_EARLIER_ATTEMPT
+        if self.status == Status.DELIVERED and self._was_delivered_by_another(attempt):
+            return False
         return self.status in MOVES[status]
+
+    def _was_delivered_by_another(self, attempt: int) -> bool:
+        return self.events.filter(status=Status.DELIVERED).exclude(attempt=attempt).exists()
 
     def _move_as_reported(self, report: DeliveryReport) -> None:
         at = report.occurred_at or timezone.now()
         self.status = report.status or self.status
         self.next_attempt_at = self.lease_expires_at = None
         self.sent_at = self.sent_at or at
-        if report.provider_message_id and not self.provider_message_id:
-            self.provider_message_id = report.provider_message_id
         if self.status == Status.DELIVERED:
             self.delivered_at = at
         if self.status == Status.UNDELIVERED:
             self.failed_at = at
-        self.error_code, self.error_message = report.error_code, report.error_message
+        self.error_code, self.error_message = report.error_code[:50], report.error_message[:500]
         self.updated_at = timezone.now()
         self.save()
+        if report.provider_message_id and not self.provider_message_id:
+            self._keep_provider_message_id(report.provider_message_id)
+
+    def _keep_provider_message_id(self, provider_message_id: str) -> None:
+        """Keep the provider's id, unless another message has it: then that is an event, and the report stands."""
+        try:
+            with transaction.atomic():
+                Message.objects.filter(pk=self.pk).update(provider_message_id=provider_message_id)
+        except IntegrityError:
+            logger.error("message %s: the provider named another message's id", self.pk)
+            self.events.create(
+                status=self.status,
+                attempt=self.attempts,
+                evidence=MessageEvent.Evidence.REPORTED,
+                code="provider_id_taken",
+                detail="The provider named an id that another message has.",
+            )
 
 
 class MessageEvent(models.Model):
@@ -406,7 +439,7 @@ class MessageEvent(models.Model):
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="events", db_index=False)
     status = models.CharField(max_length=30)
     evidence = models.CharField(max_length=8, choices=Evidence.choices)
-    attempt = models.PositiveSmallIntegerField(default=0)
+    attempt = models.PositiveIntegerField(default=0)
     code = models.CharField(max_length=50, blank=True)
     detail = models.CharField(max_length=500, blank=True)
     at = models.DateTimeField(db_default=Now())

@@ -52,11 +52,12 @@ event AS (
 SELECT conversation_id, next_attempt_at, expires_at, created_at FROM message"""
 
 # Both NOT EXISTS and the row locks see one snapshot, which is what keeps two workers out of one conversation without
-# locking it: the earliest due message is the only one of its line that any worker can see as free.
-CLAIM_DUE = """
+# locking it: the earliest due message is the only one of its line that any worker can see as free. The one gap, an
+# earlier message that falls due between two snapshots, is closed by a unique index.
+CLAIM = """
 WITH free AS MATERIALIZED (
     SELECT id FROM conversations_message AS due
-    WHERE due.status = 'pending' AND due.type = %(channel)s
+    WHERE due.status = 'pending' AND {which}
       AND due.next_attempt_at <= statement_timestamp() AND due.expires_at > statement_timestamp()
       AND NOT EXISTS (
         SELECT FROM conversations_message AS busy
@@ -64,7 +65,7 @@ WITH free AS MATERIALIZED (
       AND NOT EXISTS (
         SELECT FROM conversations_message AS earlier
         WHERE earlier.conversation_id = due.conversation_id AND earlier.type = due.type AND earlier.status = 'pending'
-          AND earlier.next_attempt_at <= statement_timestamp()
+          AND earlier.next_attempt_at <= statement_timestamp() AND earlier.expires_at > statement_timestamp()
           AND (earlier.created_at, earlier.id) < (due.created_at, due.id))
     ORDER BY due.next_attempt_at
     LIMIT %(limit)s
@@ -73,24 +74,21 @@ WITH free AS MATERIALIZED (
 UPDATE conversations_message AS message
 SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL,
     lease_expires_at = statement_timestamp() + %(lease)s, updated_at = statement_timestamp()
-FROM free WHERE message.id = free.id AND message.status = 'pending'
+FROM free WHERE message.id = free.id
 RETURNING message.*"""
 
-CLAIM_ONE = """
-UPDATE conversations_message
-SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL,
-    lease_expires_at = statement_timestamp() + %(lease)s, updated_at = statement_timestamp()
-WHERE id = %(id)s AND status = 'pending'
-  AND next_attempt_at <= statement_timestamp() AND expires_at > statement_timestamp()
-RETURNING *"""
+CLAIM_DUE = CLAIM.format(which="due.type = %(channel)s")
+CLAIM_ONE = CLAIM.format(which="due.id = %(id)s")
 
+# An acceptance that a callback outran moves nothing, and still brings what only it knows. An outcome that gives its
+# attempt back does so only under the lease it was claimed with: the number may be somebody else's by now.
 RECORD_OUTCOMES = """
 WITH outcome AS (
     SELECT * FROM unnest(
         %(ids)s::uuid[], %(attempts)s::int[], %(statuses)s::text[], %(provider_message_ids)s::text[],
         %(segments)s::int[], %(error_codes)s::text[], %(error_messages)s::text[], %(retry_in)s::float[],
-        %(spent)s::bool[])
-    AS o (id, attempt, status, provider_message_id, segments, error_code, error_message, retry_in, spent)
+        %(unspent_leases)s::timestamptz[])
+    AS o (id, attempt, status, provider_message_id, segments, error_code, error_message, retry_in, unspent_lease)
 ),
 allowed AS (SELECT * FROM unnest(%(moves_from)s::text[], %(moves_to)s::text[]) AS a (from_status, to_status)),
 held AS MATERIALIZED (
@@ -99,7 +97,7 @@ held AS MATERIALIZED (
 moved AS (
     UPDATE conversations_message AS m
     SET status = o.status, lease_expires_at = NULL, updated_at = statement_timestamp(),
-        attempts = CASE WHEN o.spent THEN m.attempts ELSE m.attempts - 1 END,
+        attempts = CASE WHEN o.unspent_lease IS NULL THEN m.attempts ELSE m.attempts - 1 END,
         next_attempt_at = CASE
             WHEN o.status = 'pending' THEN statement_timestamp() + o.retry_in * interval '1 second' END,
         provider_message_id = COALESCE(NULLIF(o.provider_message_id, ''), m.provider_message_id),
@@ -109,15 +107,25 @@ moved AS (
         error_code = o.error_code, error_message = o.error_message
     FROM outcome AS o JOIN held ON held.id = o.id
     WHERE m.id = o.id AND m.attempts = o.attempt AND (m.status, o.status) IN (SELECT * FROM allowed)
-    RETURNING m.id, o.status, o.attempt, o.error_code, o.error_message, o.spent
+      AND (o.unspent_lease IS NULL OR m.lease_expires_at = o.unspent_lease)
+    RETURNING m.id, o.status, o.attempt, o.error_code, o.error_message, o.unspent_lease
+),
+outrun AS (
+    UPDATE conversations_message AS m
+    SET segments = COALESCE(m.segments, o.segments),
+        provider_message_id = COALESCE(NULLIF(m.provider_message_id, ''), o.provider_message_id)
+    FROM outcome AS o JOIN held ON held.id = o.id
+    WHERE m.id = o.id AND m.attempts = o.attempt AND o.status = 'sent'
+      AND (m.status, o.status) NOT IN (SELECT * FROM allowed)
+    RETURNING m.id
 ),
 event AS (
     INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
     SELECT id, status, 'observed', attempt, error_code,
         CASE WHEN status = 'sent' THEN 'The provider accepted it.' ELSE error_message END, statement_timestamp()
-    FROM moved WHERE spent
+    FROM moved WHERE unspent_lease IS NULL
 )
-SELECT id FROM moved"""
+SELECT id FROM moved UNION ALL SELECT id FROM outrun"""
 
 DOUBT_EXPIRED_LEASES = """
 WITH late AS MATERIALIZED (

@@ -15,8 +15,9 @@ def accept():
     """Accept an SMS between two fixed numbers; keyword arguments replace or add values."""
 
     def accepted(conversation_type="direct", **values):
-        values = {"sender": "+15551234567", "recipient": "+15559876543", "type": "sms", "body": "Hello", **values}
-        message = Message(direction="outbound", status="pending", provider="twilio", **values)
+        usual = {"sender": "+15551234567", "recipient": "+15559876543", "type": "sms", "body": "Hello"}
+        values = {**usual, "provider": "twilio", **values}
+        message = Message(direction="outbound", status="pending", **values)
         return Message.objects.accept(message, conversation_type=conversation_type)
 
     return accepted

@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from conversations.models import Conversation, Message
@@ -52,15 +52,24 @@ def test_first_messages_at_the_same_time_meet_in_one_conversation(accept):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_order_of_acceptance_is_the_order_of_created_at(accept):
-    def accept_seen(number):
-        message = accept(body=str(number))
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT xmin::text::bigint FROM conversations_message WHERE id = %s", [message.pk])
-            return message.created_at, cursor.fetchone()[0]
+def test_created_at_is_the_order_of_acceptance_even_of_those_who_had_to_wait(accept):
+    """Whoever waits for the conversation's row came earlier, and is accepted later."""
+    with ThreadPoolExecutor(1) as another:
+        with transaction.atomic():
+            accept(body="first")
+            waiting = another.submit(lambda: (accept(body="third"), connections.close_all()))
+            while not somebody_waits_for_a_lock():
+                pass
+            accept(body="second")
+        waiting.result()
+    in_order = Message.objects.order_by("created_at", "id").values_list("body", flat=True)
+    assert list(in_order) == ["first", "second", "third"]
 
-    times = [created_at for created_at, _ in in_threads(20, accept_seen)]
-    assert len(set(times)) == 20
+
+def somebody_waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
 
 
 def test_sms_and_mms_share_a_conversation_and_email_has_its_own(accept):
@@ -93,6 +102,13 @@ def test_a_closed_conversation_stays_closed_and_the_pair_gets_a_new_one(accept):
     second = accept(parent=first)
     assert second.conversation_id != first.conversation_id
     assert Conversation.objects.get(pk=first.conversation_id).status == "closed"
+
+
+def test_a_thread_with_a_parent_in_a_closed_conversation_joins_the_pairs_open_one(accept):
+    parent = accept("thread")
+    Conversation.objects.update(status="closed")
+    direct = accept()
+    assert accept("thread", parent=parent).conversation_id == direct.conversation_id
 
 
 def test_a_new_message_wakes_an_archived_conversation(accept):

@@ -58,7 +58,7 @@ def test_filters_narrow_the_list(client, accept):
     for query, expected in {
         "participant=%2B15559876543": {sms, thread},
         "participant=+15551234567": {sms, thread},
-        "participant=bob1@EXAMPLE.com": {email},
+        "participant=Bob1@EXAMPLE.com": {email},
         "channel_type=email": {email},
         "status=archived": {email},
         "type=thread": {thread},

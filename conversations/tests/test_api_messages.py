@@ -1,14 +1,16 @@
 """Messages over HTTP, as a backend developer meets them."""
 
+import base64
 import json
 from datetime import timedelta
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 
-from conversations import tasks
+from conversations import delivery, tasks
 from conversations.models import Conversation, Message
 
 pytestmark = pytest.mark.django_db
@@ -120,6 +122,7 @@ def test_the_request_id_is_echoed_and_kept(client):
 TOO_MANY_KEYS = {str(number): number for number in range(51)}
 TOO_DEEP = {"a": {"a": {"a": {"a": {"a": {}}}}}}
 FAR = "2999-01-01T00:00:00Z"
+OVERFLOWING_CURSOR = base64.urlsafe_b64encode(f"0001-01-01T00:00:00+14:00|{uuid4()}".encode()).decode()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,6 @@ FAR = "2999-01-01T00:00:00Z"
         ({"body": True}, "body", "not_text"),
         ({"body": "x" * 1601}, "body", "too_long"),
         ({"body": "a\x00b"}, "body", "unstorable_character"),
-        ({"body": "\ud800"}, "body", "unstorable_character"),
         ({"attachments": "https://example.com/a.png"}, "attachments", "not_a_list"),
         ({"attachments": ["https://example.com/a.png"] * 11}, "attachments", "max_length"),
         ({"attachments": ["http://example.com/a.png"]}, "attachments", "invalid_url"),
@@ -167,6 +169,11 @@ FAR = "2999-01-01T00:00:00Z"
         ({"attachments": ["https://0x7f.1/"]}, "attachments", "private_address"),
         ({"attachments": ["https://[::ffff:10.0.0.1]/"]}, "attachments", "private_address"),
         ({"attachments": ["https://LOCALHOST./"]}, "attachments", "private_address"),
+        ({"attachments": ["https://[64:ff9b::7f00:1]/"]}, "attachments", "private_address"),
+        ({"attachments": ["https://[2002:7f00:1::]/"]}, "attachments", "private_address"),
+        ({"attachments": ["https://.../"]}, "attachments", "invalid_url"),
+        ({"attachments": ["https://a..b/"]}, "attachments", "invalid_url"),
+        ({"attachments": ["https://localhost%00.com/"]}, "attachments", "invalid_url"),
         ({"attachments": [7]}, "attachments", "not_text"),
         ({"metadata": []}, "metadata", "not_an_object"),
         ({"metadata": "x"}, "metadata", "not_an_object"),
@@ -175,7 +182,8 @@ FAR = "2999-01-01T00:00:00Z"
         ({"metadata": TOO_DEEP}, "metadata", "too_deep"),
         ({"metadata": {"a": "x" * 4096}}, "metadata", "too_large"),
         ({"metadata": {"a": "\x00"}}, "metadata", "unstorable_character"),
-        ({"metadata": {"\udfff": 1}}, "metadata", "unstorable_character"),
+        ({"metadata": {"a": ["\x00"]}}, "metadata", "unstorable_character"),
+        ({"metadata": {"\x00": 1}}, "metadata", "unstorable_character"),
         ({"parent_id": "no-uuid"}, "parent_id", "invalid"),
         ({"parent_id": str(uuid4())}, "parent_id", "unknown_parent"),
         ({"conversation_type": "group"}, "conversation_type", "invalid_choice"),
@@ -195,6 +203,18 @@ def test_a_bad_value_is_named_with_its_field_and_a_code(send, values, field, cod
     found = codes(send(**values))
     assert (("body", field), code) in {(loc[:2], code) for loc, code in found}
     assert not Message.objects.exists()
+
+
+def test_a_pair_of_surrogates_is_a_character_and_a_backslash_is_one_too(send):
+    message = send(body="\U0001f600", metadata={"a": "\\u0000"}).json()
+    assert (message["body"], message["metadata"]) == ("\U0001f600", {"a": "\\u0000"})
+
+
+def test_a_parent_between_others_or_on_another_channel_is_refused(send):
+    parent = send().json()["id"]
+    assert (("body", "parent_id"), "other_participants") in codes(send(**EMAIL, parent_id=parent))
+    assert (("body", "parent_id"), "other_participants") in codes(send(to="+15550000001", parent_id=parent))
+    assert send(**{"from": SMS["to"], "to": SMS["from"]}, parent_id=parent).status_code == 201
 
 
 def test_every_bad_field_is_named_at_once(send):
@@ -218,6 +238,9 @@ def test_expiry_has_to_come_after_the_send(send):
         ("[" * 200_000 + "]" * 200_000, 413, "too_large"),
         ("[" * 100_000 + "]" * 100_000, 400, "parse_error"),
         (b"\xff\xfe", 400, "parse_error"),
+        ('{"type":"\\ud800"}', 400, "parse_error"),
+        ('{"\\uDFFF":1}', 400, "parse_error"),
+        ('{"metadata":{"a":1e400}}', 400, "parse_error"),
         ("[]", 422, "invalid"),
         ("null", 422, "invalid"),
         ('"text"', 422, "invalid"),
@@ -228,6 +251,27 @@ def test_a_body_that_is_no_object_of_json_is_a_problem(client, body, status, cod
     response = client.post("/api/v1/messages/send", body, content_type="application/json")
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response["Content-Type"] == "application/problem+json"
+
+
+def test_a_body_without_a_length_is_411(client):
+    response = client.post(
+        "/api/v1/messages/send", SMS, content_type="application/json", headers={"Transfer-Encoding": "chunked"}
+    )
+    assert (response.status_code, response.json()["code"]) == (411, "length_required")
+
+
+def test_a_foreign_host_is_a_400_problem(client):
+    response = client.get("/api/v1/messages/", headers={"Host": "evil.example.com"})
+    assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_a_crash_of_the_database_logs_no_row(client, monkeypatch, caplog):
+    client.raise_request_exception = False
+    broken = IntegrityError("Failing row contains (+15551234567, secret body)")
+    monkeypatch.setattr(type(Message.objects), "accept", lambda *_, **__: (_ for _ in ()).throw(broken))
+    assert client.post("/api/v1/messages/send", SMS, content_type="application/json").status_code == 500
+    assert "IntegrityError" in caplog.text
+    assert "secret body" not in caplog.text
 
 
 def test_another_content_type_is_415(client):
@@ -309,7 +353,8 @@ def test_filters_narrow_the_list(client, accept):
     "query",
     [
         "limit=0", "limit=101", "limit=x", "limit=-1", "limit=", "limit=%D9%A1", "offset=-1", "offset=99999999999",
-        "cursor=x", "cursor=AAAA&offset=1", "status=lost", "type=fax", "direction=up", "conversation_id=7",
+        "cursor=x", "cursor=AAAA&offset=1", f"cursor={OVERFLOWING_CURSOR}",
+        "status=lost", "type=fax", "direction=up", "conversation_id=7",
         "parent_id=x", "created_after=now", "created_before=2026-01-01", "from=%2A", "to=%00",
     ],
 )  # fmt: skip
@@ -331,6 +376,25 @@ def test_a_synchronous_send_that_is_refused_is_still_201(send, providers, settin
     settings.SYNC_MESSAGE_PROCESSING = True
     response = send(to="+15005550001")
     assert (response.status_code, response.json()["status"]) == (201, "failed")
+
+
+def test_a_synchronous_send_that_is_not_first_in_its_line_waits_and_is_rung_for(
+    send, accept, rung, providers, settings
+):
+    accept()
+    settings.SYNC_MESSAGE_PROCESSING = True
+    assert send().json()["status"] == "pending"
+    assert len(rung) == 1
+
+
+def test_a_synchronous_send_is_accepted_even_if_the_database_goes_away_afterwards(send, monkeypatch, settings):
+    def away(*_):
+        raise OperationalError
+
+    settings.SYNC_MESSAGE_PROCESSING = True
+    monkeypatch.setattr(delivery, "deliver_now", away)
+    response = send()
+    assert (response.status_code, response.json()["status"]) == (201, "pending")
 
 
 def test_a_synchronous_send_claims_its_own_message_only(send, accept, providers, settings):

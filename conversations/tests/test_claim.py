@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from conversations.models import Message
@@ -103,6 +103,38 @@ def test_workers_that_claim_at_the_same_time_never_get_the_same_message_nor_the_
             finish(message)
     assert len(taken) == len(set(taken)) == 120
     assert overlapping == []
+
+
+def test_an_expired_message_does_not_hold_its_line(accept):
+    expired, behind = accept(), accept()
+    Message.objects.filter(pk=expired.pk).update(expires_at=timezone.now())
+    assert [message.pk for message in claim()] == [behind.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_waits_for_nobody(accept):
+    locked, free = accept(), accept(recipient="+15550000001")
+    with ThreadPoolExecutor(1) as another, transaction.atomic():
+        Message.objects.select_for_update().get(pk=locked.pk)
+        claimed = another.submit(lambda: (claim(), connections.close_all())[0]).result(timeout=10)
+    assert [message.pk for message in claimed] == [free.pk]
+
+
+def test_two_of_one_line_can_never_be_in_flight(accept):
+    for message in (accept(), accept(type="mms"), accept("thread")):
+        Message.objects.filter(pk=message.pk).update(
+            status="sending", next_attempt_at=None, lease_expires_at=timezone.now()
+        )
+    second = accept()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Message.objects.filter(pk=second.pk).update(
+            status="sending", next_attempt_at=None, lease_expires_at=timezone.now()
+        )
+
+
+def test_a_message_is_not_claimed_by_name_before_those_in_front_of_it(accept):
+    _, second = accept(), accept()
+    assert Message.objects.claim_one(second, lease=LEASE) == []
 
 
 def test_one_message_can_be_claimed_by_name_and_only_once(accept):

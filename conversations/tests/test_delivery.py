@@ -100,16 +100,16 @@ def test_a_message_that_was_not_sent_is_tried_again_when_its_time_comes(accept, 
     assert [event.status for event in message.events.all()] == ["pending", "pending", "pending", "sent"]
 
 
-def test_no_call_begins_when_the_lease_leaves_no_time_for_it(accept, providers, monkeypatch):
+@pytest.mark.parametrize(("seconds_left", "begun"), [(3, False), (5.5, False), (30, True)])
+def test_no_call_begins_when_the_lease_leaves_no_time_for_it_and_its_margin(accept, providers, seconds_left, begun):
     accept()
-    hours_later = delivery.time.monotonic() + 3600
     claimed = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
     calls = delivery.Calls(delivery.routes.account_for("sms"))
-    calls.begin(claimed, lease_began=hours_later - 7200)
+    calls.begin(claimed, lease_began=delivery.time.monotonic() - 60 + seconds_left)
     delivery.record(calls.wait(5))
     message = Message.objects.get()
-    assert (message.status, message.attempts) == ("pending", 0)
-    assert providers.ledger() == []
+    assert (message.status, message.attempts) == (("sent", 1) if begun else ("pending", 0))
+    assert len(providers.ledger()) == begun
 
 
 def test_a_worker_that_is_told_to_go_finishes_its_calls_and_claims_no_more(accept, providers, monkeypatch):
@@ -218,3 +218,33 @@ def test_a_claim_that_fails_loses_no_call_in_flight(accept, providers, monkeypat
     monkeypatch.setattr(type(Message.objects), "claim", away_after_the_first)
     assert delivery.deliver_due("sms") == {"sent": 1}
     assert Message.objects.get().status == "sent"
+
+
+def test_an_adapter_that_breaks_is_a_doubt_and_never_a_call_without_end(accept, monkeypatch):
+    class Broken:
+        async def send(self, message):
+            raise BaseException
+
+    monkeypatch.setattr(delivery.routes, "account_for", lambda channel: Broken())
+    accept()
+    assert delivery.deliver_due("sms") == {"uncertain": 1}
+    assert Message.objects.get().error_code == "unexpected"
+
+
+def test_an_outcome_that_comes_too_late_is_logged(accept, caplog):
+    message = accept()
+    delivery.record([delivery.Outcome(message_id=message.pk, attempt=7, status=Status.FAILED)])
+    assert f"message {message.pk} attempt 7: failed came too late" in caplog.text
+
+
+def test_the_thousandth_retry_has_a_delay_too(settings):
+    settings.RETRY_BASE_SECONDS = 2.0
+    assert 0 <= delivery.retry_delay(2000, None) <= settings.RETRY_CEILING_SECONDS
+
+
+def test_a_connection_that_died_in_the_pool_is_not_given_to_anybody():
+    Message.objects.exists()
+    pid = connection.connection.info.backend_pid
+    connection.close()
+    end_backend(pid)
+    assert not Message.objects.exists()

@@ -29,10 +29,9 @@ def record(message, status, attempt=1, **values):
 
 
 def report(message, status, attempt=1, **values):
-    values = {"provider_message_id": "SM1", "message_id": message.pk, "attempt": attempt, **values}
-    taken = Message.objects.apply_report(
-        "twilio", DeliveryReport(status=status, provider_status=status or "?", **values)
-    )
+    usual = {"provider_message_id": "SM1", "message_id": message.pk, "provider_status": status or "?"}
+    report = DeliveryReport(**{**usual, "attempt": attempt, "status": status, **values})
+    taken = Message.objects.apply_report("twilio", report)
     message.refresh_from_db()
     return taken
 
@@ -66,9 +65,17 @@ def test_what_was_not_sent_waits_for_its_next_try(sending):
 
 
 def test_what_was_not_begun_goes_back_without_spending_its_attempt(sending):
-    record(sending, Status.PENDING, retry_in=0, spent=False)
+    record(sending, Status.PENDING, retry_in=0, unspent_lease=sending.lease_expires_at)
     assert (sending.status, sending.attempts) == ("pending", 0)
     assert timeline(sending) == [("pending", "observed")]
+
+
+def test_an_attempt_is_given_back_once_even_if_that_is_written_twice(sending):
+    lease = sending.lease_expires_at
+    record(sending, Status.PENDING, retry_in=0, unspent_lease=lease)
+    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    assert record(sending, Status.PENDING, retry_in=0, unspent_lease=lease) == set()
+    assert (sending.status, sending.attempts) == ("sending", 1)
 
 
 def test_a_lost_answer_is_a_doubt(sending):
@@ -121,6 +128,46 @@ def test_any_order_of_answer_and_callbacks_ends_in_the_same_row(sending, order):
     assert sending.sent_at
     assert sending.delivered_at
     assert timeline(sending).count(("delivered", "reported")) == 1
+
+
+def test_a_callback_that_outran_the_answer_costs_neither_id_nor_segments(sending):
+    report(sending, "delivered", provider_message_id="")
+    assert record(sending, Status.SENT, provider_message_id="SM1", segments=3) == {sending.pk}
+    assert (sending.status, sending.provider_message_id, sending.segments) == ("delivered", "SM1", 3)
+
+
+def test_a_report_that_names_another_messages_id_still_counts(accept, sending):
+    owner = accept(recipient="+15550000001")
+    Message.objects.filter(pk=owner.pk).update(provider_message_id="SM1")
+    report(sending, "delivered", provider_message_id="SM1")
+    assert (sending.status, sending.provider_message_id) == ("delivered", "")
+    assert "provider_id_taken" in [event.code for event in sending.events.all()]
+
+
+def test_a_report_counts_for_messages_of_its_own_provider_only(sending):
+    by_our_id = DeliveryReport(
+        status="delivered", provider_status="delivered", message_id=sending.pk, attempt=1, provider_message_id="x"
+    )
+    record(sending, Status.SENT, provider_message_id="SM1")
+    by_their_id = DeliveryReport(status="delivered", provider_status="delivered", provider_message_id="SM1")
+    assert not Message.objects.apply_report("sendgrid", by_our_id)
+    assert not Message.objects.apply_report("sendgrid", by_their_id)
+
+
+@pytest.mark.parametrize("order", [[1, 2], [2, 1]])
+def test_what_one_attempt_delivered_no_other_attempt_takes_back(sending, order):
+    record(sending, Status.PENDING, retry_in=0)
+    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    for attempt in order:
+        report(sending, {1: "delivered", 2: "undelivered"}[attempt], attempt=attempt)
+    assert sending.status == "delivered"
+
+
+def test_words_longer_than_their_column_are_cut_and_not_lost(sending):
+    report(sending, "undelivered", error_code="9" * 80, error_message="x" * 900)
+    report(sending, None, provider_status="w" * 80)
+    assert (len(sending.error_code), len(sending.error_message)) == (50, 500)
+    assert sending.events.last().status == "w" * 30
 
 
 @pytest.mark.parametrize("doubt", ["sending", "uncertain", "unresolved"])

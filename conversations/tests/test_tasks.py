@@ -1,13 +1,16 @@
 """The doorbell on a real broker, and the sweep."""
 
 import json
+import threading
 import time
 from datetime import timedelta
 
 import pytest
 import redis
 from celery.exceptions import Retry
+from celery.signals import worker_shutting_down
 from django.conf import settings as django_settings
+from django.db import transaction
 from django.utils import timezone
 
 from conversations import tasks
@@ -118,6 +121,30 @@ def test_a_long_wait_stays_in_the_row(accept, broker):
     message = accept()
     Message.objects.update(attempts=1, next_attempt_at=timezone.now() + timedelta(seconds=301))
     assert tasks.seconds_until_retry(str(message.pk)) is None
+
+
+@pytest.mark.parametrize("waits_for", ["the one in flight", "the sweep"])
+def test_what_is_due_and_can_not_be_claimed_is_not_rung_for_at_once(accept, broker, providers, waits_for):
+    in_flight, due = accept(), accept()
+    Message.objects.filter(pk=due.pk).update(attempts=1)
+    if waits_for == "the sweep":
+        Message.objects.update(expires_at=timezone.now())
+    else:
+        Message.objects.claim_one(in_flight, lease=timedelta(seconds=60))
+    assert tasks.send_sms(str(due.pk)) == "nothing due"
+
+
+def test_a_ring_waits_for_the_commit(accept, broker):
+    with transaction.atomic():
+        tasks.ring(accept())
+        assert broker.llen("sms") == 0
+    assert broker.llen("sms") == 1
+
+
+def test_a_worker_that_is_told_to_go_stops_claiming(monkeypatch):
+    monkeypatch.setattr(tasks.delivery, "STOPPING", threading.Event())
+    worker_shutting_down.send(sender="worker@one")
+    assert tasks.delivery.STOPPING.is_set()
 
 
 def test_who_stops_for_the_time_rings_for_what_is_left(accept, broker, providers, settings):

@@ -49,7 +49,7 @@ def test_a_process_that_answers_is_alive(client, path, no_redis):
 def test_all_is_well(client, alive):
     status, body = ask(client, "/health")
     assert (status, body["status"]) == (200, "healthy")
-    assert set(body["checks"]) == {"database", "redis", "queues", "sweep"}
+    assert set(body["checks"]) == {"database", "redis", "migrations", "queues", "sweep"}
 
 
 def test_a_queue_without_a_worker_is_named(client, alive):
@@ -77,9 +77,10 @@ def test_without_a_database_nothing_is_ready(client, path, no_database):
     assert (status, body["checks"]["database"]["status"]) == (503, "away")
 
 
-def test_an_unmigrated_database_gets_no_traffic(client, monkeypatch):
+@pytest.mark.parametrize("path", ["/ready", "/health"])
+def test_an_unmigrated_database_gets_no_traffic(client, monkeypatch, path):
     monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda *_: [("conversations", "0002")])
-    status, body = ask(client, "/ready")
+    status, body = ask(client, path)
     assert (status, body["checks"]["migrations"]["mend"]) == (503, "python manage.py migrate")
 
 
@@ -98,6 +99,14 @@ def test_a_heartbeat_that_can_not_be_written_stops_nobody(monkeypatch, caplog):
     consumer = type("Consumer", (), {"task_consumer": type("Tasks", (), {"queues": []}), "hostname": "worker@one"})
     HeartbeatStep(consumer).beat(consumer)
     assert "could not be written" in caplog.text
+
+
+def test_a_worker_that_goes_is_missed_at_once(alive):
+    consumer = type("Consumer", (), {"hostname": "worker@one"})
+    step = HeartbeatStep(consumer)
+    step.beating = type("Timer", (), {"cancel": lambda self: None})()
+    step.stop(consumer)
+    assert not Heartbeat.objects.exists()
 
 
 def test_a_sweep_that_ran_through_beats():

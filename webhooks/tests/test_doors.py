@@ -27,9 +27,17 @@ TWILIO, SENDGRID = "/api/v1/webhooks/twilio", "/api/v1/webhooks/sendgrid"
 
 @pytest.fixture
 def sent(accept):  # noqa: F811
-    """A message in its first attempt, with the provider."""
+    """An SMS in its first attempt, with Twilio."""
     accept()
     [message] = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    return message
+
+
+@pytest.fixture
+def mailed(accept):  # noqa: F811
+    """An email in its first attempt, with SendGrid."""
+    accept(type="email", sender="ann@example.com", recipient="bob@example.com", provider="sendgrid")
+    [message] = Message.objects.claim("email", limit=1, lease=timedelta(seconds=60))
     return message
 
 
@@ -76,20 +84,21 @@ def test_a_signed_status_of_twilio_takes_effect(client, sent, path):
     assert Receipt.objects.get().verified
 
 
-def test_signed_events_of_sendgrid_take_effect(client, sent):
-    response = sendgrid(client, [event(sent.pk, "processed"), event(sent.pk)])
-    sent.refresh_from_db()
+def test_signed_events_of_sendgrid_take_effect(client, mailed):
+    response = sendgrid(client, [event(mailed.pk, "processed"), event(mailed.pk)])
+    mailed.refresh_from_db()
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
-    assert (sent.status, sent.provider_message_id) == ("delivered", "abc")
+    assert (mailed.status, mailed.provider_message_id) == ("delivered", "abc")
     assert Receipt.objects.filter(result="applied").count() == 2
 
 
-def test_the_same_callback_counts_once(client, sent):
+def test_the_same_callback_counts_once(client, sent, mailed):
     for _ in range(3):
         assert twilio(client, sent.pk).status_code == 200
-        assert sendgrid(client, [event(sent.pk)] * 3).status_code == 200
+        assert sendgrid(client, [event(mailed.pk)] * 3).status_code == 200
     assert Receipt.objects.count() == 2
-    assert sent.events.filter(status="delivered").count() == 1
+    for message in (sent, mailed):
+        assert message.events.filter(status="delivered").count() == 1
 
 
 def test_a_repeated_event_counts_once_even_under_a_new_event_id(client, sent):
@@ -152,14 +161,44 @@ def test_what_can_not_be_read_is_400_with_a_reason(client, path, body, kind):
     assert response.json()["detail"]
 
 
-def test_one_readable_event_is_enough(client, sent):
-    assert sendgrid(client, [7, event(sent.pk), {"event": "from the future", "message_id": "?"}]).status_code == 200
-    sent.refresh_from_db()
-    assert sent.status == "delivered"
+def test_one_readable_event_is_enough(client, mailed):
+    assert sendgrid(client, [7, event(mailed.pk), {"event": "from the future", "message_id": "?"}]).status_code == 200
+    mailed.refresh_from_db()
+    assert mailed.status == "delivered"
 
 
-def test_a_callback_that_is_too_large_is_413(client):
-    assert client.post(TWILIO, b"a" * (256 * 1024 + 1), content_type="text/plain").status_code == 413
+def test_a_callback_that_is_too_large_is_kept_without_its_body_once_a_minute(client):
+    for _ in range(3):
+        response = client.post(TWILIO, b"a" * (256 * 1024 + 1), content_type="text/plain")
+        assert (response.status_code, response.content) == (200, b"<Response></Response>")
+    assert 1 <= Receipt.objects.filter(payload={"oversized": True}, verified=False).count() <= 2
+
+
+def test_of_a_long_array_the_rest_is_applied_by_the_sweep(client, mailed, monkeypatch):
+    monkeypatch.setattr("webhooks.views.APPLIED_AT_ONCE", 1)
+    sendgrid(client, [event(mailed.pk, "processed"), event(mailed.pk)])
+    mailed.refresh_from_db()
+    assert mailed.status == "sent"
+    tasks.sweep()
+    mailed.refresh_from_db()
+    assert mailed.status == "delivered"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"attempt": 99999}, {"MessageSid": "S" * 300}, {"status": "w" * 60}], ids=["attempt", "sid", "word"]
+)
+def test_a_callback_with_an_odd_value_takes_effect_all_the_same(client, sent, odd):
+    assert twilio(client, sent.pk, **odd).status_code == 200
+    assert Receipt.objects.get().result == "applied"
+
+
+def test_a_receipt_that_took_effect_is_never_applied_again(client, sent, monkeypatch):
+    twilio(client, sent.pk)
+    monkeypatch.setattr(Message, "take_report", lambda *_: 1 / 0)
+    receipt = Receipt.objects.get()
+    receipt.apply()
+    receipt.refresh_from_db()
+    assert (receipt.result, receipt.error) == ("applied", "")
 
 
 def test_an_unknown_word_is_kept_and_changes_nothing(client, sent):
