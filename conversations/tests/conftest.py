@@ -3,11 +3,19 @@
 import asyncio
 
 import pytest
+from django.db import connection
 
 from conversations import delivery
 from conversations.models import Message
 from providers import routes
 from providers.tests.conftest import sandbox  # noqa: F401
+
+
+def somebody_waits_for_a_lock():
+    """Whether a statement on the server is blocked by another right now."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
 
 
 @pytest.fixture

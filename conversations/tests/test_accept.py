@@ -2,10 +2,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from conversations.models import Conversation, Message
+from conversations.tests.conftest import somebody_waits_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -64,12 +65,6 @@ def test_created_at_is_the_order_of_acceptance_even_of_those_who_had_to_wait(acc
         waiting.result()
     in_order = Message.objects.order_by("created_at", "id").values_list("body", flat=True)
     assert list(in_order) == ["first", "second", "third"]
-
-
-def somebody_waits_for_a_lock():
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return cursor.fetchone()[0]
 
 
 def test_sms_and_mms_share_a_conversation_and_email_has_its_own(accept):

@@ -1,14 +1,16 @@
 """How a message moves: by what workers saw, what providers report, and what silence lets us conclude."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from conversations.models import Message
 from conversations.models.message import MOVES, Outcome, Status
+from conversations.tests.conftest import somebody_waits_for_a_lock
 from providers.base import DeliveryReport
 
 pytestmark = pytest.mark.django_db
@@ -161,6 +163,21 @@ def test_what_one_attempt_delivered_no_other_attempt_takes_back(sending, order):
     for attempt in order:
         report(sending, {1: "delivered", 2: "undelivered"}[attempt], attempt=attempt)
     assert sending.status == "delivered"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_reports_at_once_end_as_if_one_had_come_first(accept):
+    accept()
+    [message] = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    with ThreadPoolExecutor(1) as another:
+        with transaction.atomic():
+            report(message, "delivered")
+            waiting = another.submit(lambda: (report(Message(pk=message.pk), "sent"), connections.close_all()))
+            while not somebody_waits_for_a_lock():
+                pass
+        waiting.result()
+    message.refresh_from_db()
+    assert message.status == "delivered"
 
 
 def test_words_longer_than_their_column_are_cut_and_not_lost(sending):
