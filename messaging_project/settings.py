@@ -5,6 +5,7 @@ the default here.
 """
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
@@ -12,7 +13,21 @@ from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+
+class Environment(environ.Env):  # type: ignore[misc]
+    """Takes a value that begins with $ as it is; django-environ would take it for another variable's name."""
+
+    def get_value(
+        self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, parse_default: bool = False
+    ) -> Any:
+        """Return the value of a variable, cast."""
+        value = self.ENVIRON.get(var, "")
+        if value.startswith("$"):
+            return self.parse_value(value, cast)
+        return super().get_value(var, cast, default, parse_default)
+
+
+env = Environment()
 environ.Env.read_env(Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env"))))
 environ.Env.read_env(Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))) / "local.env")
 
@@ -37,7 +52,13 @@ DATABASES = {"default": env.db("DATABASE_URL", default="postgres://switchboard@1
 DATABASES["default"]["OPTIONS"] = {
     **DATABASES["default"].get("OPTIONS", {}),
     # Celery closes its connections around every task; from a pool, closing costs nothing.
-    "pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL_SIZE", default=20), "timeout": 5},
+    "pool": {
+        "min_size": 0,
+        "max_size": env.int("DATABASE_POOL_SIZE", default=20),
+        "timeout": 2,
+        # By default the pool waits longer and longer between attempts, also when the database is back.
+        "reconnect_timeout": 0,
+    },
     "connect_timeout": 5,
 }
 # A restarted database leaves dead connections in the pool: each is asked before it is used.

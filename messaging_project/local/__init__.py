@@ -4,6 +4,7 @@
     binaries        where PostgreSQL's and Valkey's programs are, and who may run them
     servers         PostgreSQL and Valkey: started, awaited, stopped
     processes       one child process, tied to its parent's life
+    preflight       what would keep it from starting
     stack           which processes, in which order; keeps them alive and stops them
     control         what the commands say to a stack that runs
     demo            three messages on their whole way

@@ -3,79 +3,79 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 
-from messaging_project.local import LocalError, control, demo
+from messaging_project.local import LocalError, control, demo, preflight
 from messaging_project.local.output import Console, Files
-from messaging_project.local.runtime import Lock, is_running
-from messaging_project.local.settings_file import Settings, look, prepare
-from messaging_project.local.stack import Stack, check_ports, introduction
+from messaging_project.local.runtime import Lock, State, is_running
+from messaging_project.local.settings_file import look, place, prepare
+from messaging_project.local.stack import Stack, introduction
 
 
-def run(settings: Settings, options: argparse.Namespace) -> int:
+def run(var: Path, options: argparse.Namespace) -> int:
     """Run the stack in the foreground until Ctrl-C."""
-    lock = Lock.take(settings.var)
-    check_ports(settings)
-    settings = prepare(os.environ)
-    output = Files(settings.var / "log") if options.log_to_files else Console()
-    return Stack(settings, output, lock, durable=not options.throw_away).run()
+    lock = Lock.take(var)
+    listener = preflight.check(look(os.environ))
+    output = Files(var / "log") if options.log_to_files else Console()
+    return Stack(prepare(os.environ), output, lock, listener, durable=not options.throw_away).run()
 
 
-def run_bg(settings: Settings, _: argparse.Namespace) -> int:
+def run_bg(_var: Path, _: argparse.Namespace) -> int:
     """Run the stack in the background; return once everything is up."""
-    settings, _supervisor = control.start_in_background(settings)
-    print(introduction(settings))
+    settings, _supervisor = control.start_in_background(look(os.environ))
+    print(introduction(settings, strange_admin=bool(State(settings.var).read().get("strange_admin"))))
     return 0
 
 
-def stop(settings: Settings, _: argparse.Namespace) -> int:
+def stop(var: Path, _: argparse.Namespace) -> int:
     """Stop the running stack; return once all of it is gone."""
-    print("Stopping." if is_running(settings.var) else "Nothing runs.")
-    control.stop(settings)
+    print("Stopping." if is_running(var) else "Nothing runs.")
+    control.stop(var)
     return 0
 
 
-def restart_app(settings: Settings, _: argparse.Namespace) -> int:
+def restart_app(var: Path, _: argparse.Namespace) -> int:
     """Restart web and workers; the data stay."""
-    control.restart_app(settings)
+    control.restart_app(var)
     print("Web and workers run anew.")
     return 0
 
 
-def stop_worker(settings: Settings, _: argparse.Namespace) -> int:
+def stop_worker(var: Path, _: argparse.Namespace) -> int:
     """Stop the workers of sms, mms and email."""
-    control.stop_workers(settings)
+    control.stop_workers(var)
     print("The workers of sms, mms and email are stopped.")
     return 0
 
 
-def start_worker(settings: Settings, _: argparse.Namespace) -> int:
+def start_worker(var: Path, _: argparse.Namespace) -> int:
     """Start the workers of sms, mms and email again."""
-    control.start_workers(settings)
+    control.start_workers(var)
     print("The workers of sms, mms and email run.")
     return 0
 
 
-def worker(settings: Settings, _: argparse.Namespace) -> int:
+def worker(var: Path, _: argparse.Namespace) -> int:
     """Run a worker for sms, mms and email in the foreground, beside the running stack."""
-    control.work_in_foreground(settings)
+    control.work_in_foreground(var)
     return 0
 
 
-def logs(settings: Settings, _: argparse.Namespace) -> int:
+def logs(var: Path, _: argparse.Namespace) -> int:
     """Follow the logs of a stack in the background."""
-    control.follow_logs(settings)
+    control.follow_logs(var)
     return 0
 
 
-def show(settings: Settings, _: argparse.Namespace) -> int:
+def show(var: Path, _: argparse.Namespace) -> int:
     """Send an SMS, an MMS and an email through the running stack."""
-    demo.run(control.running_settings(settings).url)
+    demo.run(control.running_settings(var).url)
     return 0
 
 
-def reset(settings: Settings, _: argparse.Namespace) -> int:
+def reset(var: Path, _: argparse.Namespace) -> int:
     """Delete all data and generated settings of the stopped stack."""
-    control.reset(settings)
+    control.reset(var)
     return 0
 
 
@@ -101,8 +101,12 @@ def main() -> int:
     parser.add_argument("--throw-away", action="store_true", help="with run: no fsync; the data are worth nothing")
     options = parser.parse_args()
     try:
-        return COMMANDS[options.command](look(os.environ), options)
-    except LocalError as error:
+        code = COMMANDS[options.command](place(os.environ), options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # nobody reads any more, as after `| head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except (LocalError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         pass

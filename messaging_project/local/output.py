@@ -1,5 +1,6 @@
 """Where the children's output goes: to the terminal with their names before it, or to one file each."""
 
+import errno
 import os
 import selectors
 import sys
@@ -9,6 +10,15 @@ from typing import Protocol
 
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 NAME_WIDTH = 8
+
+
+def put(text: str) -> bool:
+    """Write lines to our own output. False when nobody can read it any more; on a full disk they are lost, no more."""
+    try:
+        os.write(1, f"{text}\n".encode(errors="replace"))  # `print` would keep what it could not write
+    except OSError as reason:
+        return reason.errno in (errno.ENOSPC, errno.EDQUOT)
+    return True
 
 
 class Output(Protocol):
@@ -78,10 +88,7 @@ class Console:
         self._write(f"{label} {line}")
 
     def _write(self, text: str) -> None:
-        try:
-            print(text, flush=True)
-        except OSError:
-            self.gone = True
+        self.gone = self.gone or not put(text)
 
 
 class Files:
@@ -102,7 +109,7 @@ class Files:
 
     def say(self, text: str) -> None:
         """Lines on our own output."""
-        print(text, flush=True)
+        put(text)
 
     def turn(self, seconds: float) -> None:
         """Nothing to pass on: the children write by themselves."""

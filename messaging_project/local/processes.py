@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -60,18 +59,24 @@ def signal_group(leader: int, number: signal.Signals) -> bool:
     return True
 
 
-def stop(process: subprocess.Popen[bytes], *, gently: signal.Signals, firmly: signal.Signals, patience: float) -> None:
-    """Ask the leader to end, and after `patience` seconds do not ask; then end what is left of its group."""
-    with suppress(ProcessLookupError):
-        process.send_signal(gently)
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.send_signal(firmly)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(5)
-    signal_group(process.pid, signal.SIGKILL)
-    process.wait()
+def pause() -> bool:
+    """Let a moment pass, and be patient."""
+    time.sleep(0.02)
+    return True
+
+
+def stop(
+    leaders: Mapping[subprocess.Popen[bytes], signal.Signals], *, seconds: float, turn: Callable[[], bool] = pause
+) -> None:
+    """Ask the leaders to end, each by its signal; after `seconds`, or when `turn` says False, end their groups."""
+    for leader, number in leaders.items():
+        leader.send_signal(number)
+    deadline = time.monotonic() + seconds
+    while any(leader.poll() is None for leader in leaders) and time.monotonic() < deadline and turn():
+        pass
+    for leader in leaders:
+        signal_group(leader.pid, signal.SIGKILL)
+        leader.wait()
 
 
 def alive(process_id: int) -> bool:
@@ -83,16 +88,6 @@ def alive(process_id: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def members(leader: int) -> list[int]:
-    """The ids of the processes in the leader's session, the leader first. Linux; elsewhere the leader alone."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError):
-            if os.getsid(int(entry.name)) == leader and int(entry.name) != leader:
-                found.append(int(entry.name))
-    return [leader, *sorted(found)] if alive(leader) else sorted(found)
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05) -> bool:

@@ -6,7 +6,7 @@ The lock is inherited by every child, so it is free only when the last of them i
 import fcntl
 import json
 import os
-import tempfile
+import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,8 +15,7 @@ from typing import Any
 
 from messaging_project.local import LocalError
 from messaging_project.local.binaries import CHECKOUT
-from messaging_project.local.processes import alive
-from messaging_project.local.settings_file import PORTS, Settings, setting_names
+from messaging_project.local.settings_file import PORTS, Settings, replace_file, setting_names
 
 # After its supervisor was killed, a stack needs a moment to go.
 LEAVING_SECONDS = 30
@@ -35,8 +34,7 @@ class Lock:
         handle = os.open(_path(var), os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + LEAVING_SECONDS
         while not _locked(handle):
-            supervisor = holder(var)
-            if (supervisor and alive(supervisor)) or time.monotonic() > deadline:
+            if supervisor(var) or time.monotonic() > deadline:
                 os.close(handle)
                 raise LocalError(
                     f"A stack runs on {var} already: `make stop` stops it. VAR_DIR gives another one room."
@@ -45,6 +43,11 @@ class Lock:
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         return cls(handle)
+
+
+def started_at(var: Path) -> float:
+    """When the stack that runs, or ran last, took the lock, in seconds since 1970."""
+    return _path(var).stat().st_mtime
 
 
 def is_running(var: Path) -> bool:
@@ -58,10 +61,25 @@ def is_running(var: Path) -> bool:
         os.close(handle)
 
 
-def holder(var: Path) -> int | None:
-    """The process id of the supervisor that took the lock last."""
+def holders(var: Path) -> list[int]:
+    """The ids of all processes of the stack: every one has the lock open, and no stranger has."""
+    path = str(_path(var).resolve())
+    if not Path("/proc/self/fd").exists():
+        found = subprocess.run(["lsof", "-t", path], capture_output=True, text=True, check=False).stdout.split()
+        return [int(pid) for pid in found if int(pid) != os.getpid()]
+    pids = set()
+    for handle in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(handle) == path:
+                pids.add(int(handle.parts[2]))
+    return sorted(pids - {os.getpid()})
+
+
+def supervisor(var: Path) -> int | None:
+    """The process id of the supervisor, while it lives. A number in a file may be a stranger's by now."""
     with suppress(OSError, ValueError):
-        return int(_path(var).read_text())
+        written = int(_path(var).read_text())
+        return written if written in holders(var) else None
     return None
 
 
@@ -71,7 +89,11 @@ class State:
 
     var: Path
     answered: int = field(default=0)
-    """How many requests by signal the supervisor has carried out."""
+    """How many requests by signal the supervisor has answered."""
+    refusal: str = field(default="")
+    """Why it did not do what the last one asked for."""
+    strange_admin: bool = field(default=False)
+    """Whether the user admin has another password than the settings say."""
 
     @property
     def path(self) -> Path:
@@ -80,26 +102,23 @@ class State:
 
     def write(self, *, settings: Settings, children: dict[str, dict[str, int | None]]) -> None:
         """Write it in one step."""
-        names = setting_names(CHECKOUT / ".env.example") | PORTS.keys() | settings.made | {"VAR_DIR", "ENV_FILE"}
+        names = setting_names(CHECKOUT / ".env.example") | PORTS.keys() | settings.made.keys() | {"VAR_DIR", "ENV_FILE"}
         environment = {name: settings.environment[name] for name in sorted(names) if name in settings.environment}
         environment |= {name: str(port) for name, port in settings.ports.items()}
         content = {
-            "supervisor": os.getpid(),
             "answered": self.answered,
+            "refusal": self.refusal,
+            "strange_admin": self.strange_admin,
             "children": children,
             "environment": environment,
         }
-        handle, unfinished = tempfile.mkstemp(dir=self.path.parent)
-        with open(handle, "w") as file:
-            json.dump(content, file, indent=1)
-        os.replace(unfinished, self.path)
+        replace_file(self.path, json.dumps(content, indent=1))
 
     def read(self) -> dict[str, Any]:
-        """What was written last; {} when there is nothing."""
-        try:
+        """What was written last; {} when there is nothing, or nothing that can be read."""
+        with suppress(FileNotFoundError, ValueError, TypeError):
             return dict(json.loads(self.path.read_text()))
-        except FileNotFoundError:
-            return {}
+        return {}
 
     def remove(self) -> None:
         """Forget it."""

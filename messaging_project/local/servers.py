@@ -23,7 +23,13 @@ import redis
 from psycopg import sql
 
 from messaging_project.local import LocalError
-from messaging_project.local.binaries import database_account, postgres_programs, usable_directory, valkey_program
+from messaging_project.local.binaries import (
+    database_account,
+    discard,
+    postgres_programs,
+    usable_directory,
+    valkey_program,
+)
 from messaging_project.local.processes import spawn, stop
 
 LOOPBACK = "127.0.0.1"
@@ -43,15 +49,35 @@ class Server(ABC):
     """What PostgreSQL and Valkey have in common: a process, and the wait until it answers."""
 
     name: str
-    url: str
     stop_signal = signal.SIGTERM
-    last_resort = signal.SIGKILL
 
-    def __init__(self, *, port: int | None, output: IO[bytes] | int | None, keep_open: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        password: str,
+        port: int | None = None,
+        durable: bool = True,
+        output: IO[bytes] | int | None = subprocess.DEVNULL,
+        keep_open: tuple[int, ...] = (),
+    ) -> None:
+        self.directory = directory
+        self.password = password
         self.port = port or free_port()
+        self.durable = durable
         self.output = output
         self.keep_open = keep_open
         self.process: subprocess.Popen[bytes] | None = None
+        self.find()
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where it answers, with its password."""
+
+    @abstractmethod
+    def find(self) -> None:
+        """Find the programs. Raises `LocalError` when there are none."""
 
     @abstractmethod
     def launch(self) -> subprocess.Popen[bytes]:
@@ -88,8 +114,13 @@ class Server(ABC):
     def stop(self) -> None:
         """Stop it, at the latest by force. Nothing happens when it is not running."""
         if self.process is not None:
-            stop(self.process, gently=self.stop_signal, firmly=self.last_resort, patience=20)
+            stop({self.process: self.stop_signal}, seconds=20)
             self.process = None
+
+    def remove(self) -> None:
+        """Stop it and delete its data."""
+        self.stop()
+        discard(self.directory)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -106,26 +137,18 @@ class PostgreSQL(Server):
 
     name = "PostgreSQL"
     stop_signal = signal.SIGINT  # "fast": ends the sessions and not merely waits for them
-    last_resort = signal.SIGQUIT
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        password: str,
-        port: int | None = None,
-        durable: bool = True,
-        output: IO[bytes] | int | None = subprocess.DEVNULL,
-        keep_open: tuple[int, ...] = (),
-    ) -> None:
-        super().__init__(port=port, output=output, keep_open=keep_open)
+    def find(self) -> None:
+        """Find the programs, and a place for the data that the account can use."""
         self.account = database_account()
-        self.programs = postgres_programs(self.account)
-        self.directory = usable_directory(directory, self.account)
-        self.data = self.directory / "data"
-        self.password = password
-        self.durable = durable
-        self.url = self.url_of("switchboard")
+        self.programs = postgres_programs(self.directory, self.account)
+        self.place = usable_directory(self.directory, self.account)
+        self.data = self.place / "data"
+
+    @property
+    def url(self) -> str:
+        """The URL of the database `switchboard`."""
+        return self.url_of("switchboard")
 
     def url_of(self, database: str) -> str:
         """The URL of one database on this server."""
@@ -165,14 +188,9 @@ class PostgreSQL(Server):
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'switchboard'").fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE switchboard"))
 
-    def remove(self) -> None:
-        """Stop it and delete its data."""
-        self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
     def _make_cluster(self) -> None:
         """Run `initdb` beside the final place and move the result there, so that half a cluster is never found."""
-        unfinished, secret = self.directory / "unfinished", self.directory / "password"
+        unfinished, secret = self.place / "unfinished", self.place / "password"
         shutil.rmtree(unfinished, ignore_errors=True)
         secret.unlink(missing_ok=True)
         with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -232,26 +250,14 @@ class Valkey(Server):
 
     name = "Valkey"
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        password: str,
-        port: int | None = None,
-        durable: bool = True,
-        output: IO[bytes] | int | None = subprocess.DEVNULL,
-        keep_open: tuple[int, ...] = (),
-    ) -> None:
-        super().__init__(port=port, output=output, keep_open=keep_open)
+    def find(self) -> None:
+        """Find the program."""
         self.program = valkey_program()
-        self.directory = directory
-        self.password = password
-        self.durable = durable
-        self.url = self.url_of(0)
 
-    def url_of(self, database: int) -> str:
-        """The URL of one of the numbered databases (0 to 15)."""
-        return f"redis://:{self.password}@{LOOPBACK}:{self.port}/{database}"
+    @property
+    def url(self) -> str:
+        """The URL of its first database."""
+        return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the server with a configuration file, because `ps` shows arguments to everyone."""
@@ -259,7 +265,6 @@ class Valkey(Server):
         settings = {
             "bind": LOOPBACK,
             "port": self.port,
-            "dir": f'"{self.directory}"',
             "requirepass": self.password,
             "appendonly": "yes" if self.durable else "no",
             "save": '""',
@@ -272,7 +277,7 @@ class Valkey(Server):
         self.process = spawn(
             [str(self.program), str(configuration)],
             environment=SERVER_ENVIRONMENT,
-            directory=self.directory,
+            directory=self.directory,  # where it puts its data, too
             output=self.output,
             keep_open=self.keep_open,
         )
@@ -282,8 +287,3 @@ class Valkey(Server):
         """PING."""
         with redis.Redis.from_url(self.url, socket_timeout=5, socket_connect_timeout=5) as client:
             client.ping()
-
-    def remove(self) -> None:
-        """Stop it and delete its data."""
-        self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)

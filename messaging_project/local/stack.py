@@ -17,14 +17,16 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
+
 from messaging_project.local import LocalError
 from messaging_project.local.binaries import CHECKOUT
 from messaging_project.local.output import Output
-from messaging_project.local.probe import trouble
-from messaging_project.local.processes import signal_group, spawn
+from messaging_project.local.probe import WITHOUT_KEY, needs_key, trouble
+from messaging_project.local.processes import signal_group, spawn, stop
 from messaging_project.local.runtime import Lock, State
 from messaging_project.local.servers import PostgreSQL, Server, Valkey
-from messaging_project.local.settings_file import Settings, prepare
+from messaging_project.local.settings_file import Settings, look, prepare
 
 CHANNELS = ("sms", "mms", "email")
 SERVERS = ("postgres", "valkey")
@@ -52,8 +54,8 @@ class Child:
         self.stop_signal = stop_signal
         self.process: subprocess.Popen[bytes] | None = None
         self.wanted = True
-        self.starts = 0
-        self.started_at = self.due_at = self.pause = 0.0
+        self.failures = 0
+        self.started_at = self.due_at = 0.0
 
     @property
     def runs(self) -> bool:
@@ -67,20 +69,20 @@ class Child:
             self.process = self.launch(pipe)
         finally:
             os.close(pipe)
-        self.starts += 1
         self.started_at = time.monotonic()
 
     def bury(self) -> str:
         """End what its dead leader left behind, and say how that one ended.
 
-        It is due again at once, or after a pause that grows while it keeps dying.
+        It is due again at once, or after a pause that grows while it keeps dying young.
         """
         assert self.process is not None
         signal_group(self.process.pid, signal.SIGKILL)
         code = self.process.returncode
         steady = time.monotonic() - self.started_at > STEADY_AFTER_SECONDS
-        self.pause = 0.0 if steady or self.starts == 1 else min(LONGEST_PAUSE, self.pause * 2 or 0.5)
-        self.due_at = time.monotonic() + self.pause
+        self.failures = 0 if steady else self.failures + 1
+        pause = min(LONGEST_PAUSE, 0.25 * 2 ** (self.failures - 1)) if self.failures > 1 else 0.0
+        self.due_at = time.monotonic() + pause
         self.process = None
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
@@ -88,15 +90,18 @@ class Child:
 class Stack:
     """Everything that `make run` runs."""
 
-    def __init__(self, settings: Settings, output: Output, lock: Lock, *, durable: bool) -> None:
+    def __init__(
+        self, settings: Settings, output: Output, lock: Lock, listener: socket.socket, *, durable: bool
+    ) -> None:
         self.settings = settings
         self.output = output
         self.lock = lock
+        self.listener = listener
         self.durable = durable
         self.state = State(settings.var)
         self.requests: list[signal.Signals] = []
         self.stops = 0
-        self.announced = False
+        self.announced = self.state_is_old = False
         self.look_at = self.complain_at = 0.0
         self.children: list[Child] = []
 
@@ -113,7 +118,7 @@ class Stack:
                 self.announce()
         except Stopped:
             return 0
-        except LocalError as error:
+        except (LocalError, OSError) as error:
             self.output.say(f"error: {error}")
             return 1
         finally:
@@ -127,15 +132,16 @@ class Stack:
             self.write_state()
             server.wait(self.turn)
         self.finish("migrate", "manage.py", "migrate", "--no-input", "-v", "1")
+        self.forget_heartbeats()
         keep = [] if "ADMIN_PASSWORD" in self.settings.given else ["--keep-password"]
-        self.finish("admin", "manage.py", "ensure_admin", *keep)
+        self.state.strange_admin = self.finish("admin", "manage.py", "ensure_admin", *keep, fine=(0, 3)) == 3
         for name, command in self.commands().items():
             self.children.append(Child(name, self.launcher(name, command), signal.SIGTERM))
         self.revive()
 
     def make_servers(self) -> Iterable[tuple[Child, Server]]:
         """The servers that nobody gave us a URL for."""
-        values, ports, var = self.settings.environment, self.settings.ports, self.settings.var
+        made, ports, var = self.settings.made, self.settings.ports, self.settings.var
         kinds: dict[str, tuple[type[PostgreSQL] | type[Valkey], str]] = {
             "postgres": (PostgreSQL, "DATABASE_URL"),
             "valkey": (Valkey, "REDIS_URL"),
@@ -146,7 +152,7 @@ class Stack:
             prefix = name.upper()
             server = kind(
                 var / name,
-                password=values[f"{prefix}_PASSWORD"],
+                password=made[f"LOCAL_{prefix}_PASSWORD"],
                 port=ports[f"{prefix}_PORT"],
                 durable=self.durable,
                 keep_open=(self.lock.handle,),
@@ -155,10 +161,10 @@ class Stack:
 
     def commands(self) -> dict[str, list[str]]:
         """The command of each of our own processes, in the order in which they start."""
-        web, flower = self.settings.ports["WEB_PORT"], self.settings.ports["FLOWER_PORT"]
+        web, flower = self.listener.fileno(), self.settings.ports["FLOWER_PORT"]
         celery = [*PYTHON, "celery", "-A", "messaging_project"]
         worker = [*celery, "worker", "-P", "threads", "--without-gossip", "--without-mingle"]
-        gunicorn = [*PYTHON, "gunicorn", "messaging_project.wsgi", "--bind", f"127.0.0.1:{web}", "--no-control-socket"]
+        gunicorn = [*PYTHON, "gunicorn", "messaging_project.wsgi", "--bind", f"fd://{web}", "--no-control-socket"]
         return {
             **({"sandbox": [sys.executable, "manage.py", "sandbox"]} if self.settings.uses_sandbox else {}),
             "web": [*gunicorn, "--workers", "2", "--threads", "8", "-k", "gthread", "--graceful-timeout", "20"],
@@ -178,7 +184,7 @@ class Stack:
                 environment=self.environment_of(name),
                 directory=CHECKOUT,
                 output=output,
-                keep_open=(self.lock.handle,),
+                keep_open=(self.lock.handle, *([self.listener.fileno()] if name == "web" else [])),
             )
 
         return launch
@@ -200,8 +206,8 @@ class Stack:
             environment.setdefault("FLOWER_BASIC_AUTH", f"admin:{password}")
         return environment
 
-    def finish(self, name: str, *arguments: str) -> None:
-        """Run a command of `manage.py` to its end. Raises `LocalError` when that is a bad one."""
+    def finish(self, name: str, *arguments: str, fine: tuple[int, ...] = (0,)) -> int:
+        """Run a command of `manage.py` to its end; its exit code. Raises `LocalError` when that is not a fine one."""
         child = Child(name, self.launcher(name, [sys.executable, *arguments]), signal.SIGTERM)
         self.children.append(child)
         child.start(self.output)
@@ -209,8 +215,18 @@ class Stack:
             self.turn()
         self.output.turn(0)
         self.children.remove(child)
-        if child.process is not None and child.process.returncode:
+        assert child.process is not None
+        if child.process.returncode not in fine:
             raise LocalError(f"`{' '.join(arguments)}` failed with exit code {child.process.returncode}.")
+        return child.process.returncode
+
+    def forget_heartbeats(self) -> None:
+        """Those of workers that were killed look fresh for a while: /health has to speak of the ones started now."""
+        with (
+            suppress(psycopg.Error),
+            psycopg.connect(self.settings.environment["DATABASE_URL"], connect_timeout=3) as it,
+        ):
+            it.execute("DELETE FROM messaging_project_heartbeat")
 
     def turn(self) -> None:
         """Let a moment pass. Raises `Stopped` when somebody asked for it meanwhile."""
@@ -230,18 +246,36 @@ class Stack:
         while self.requests:
             request = self.requests.pop(0)
             self.output.say(f"{request.name}")
-            if request == signal.SIGHUP:
-                self.settings = prepare(os.environ)
-                self.stop_together([child for child in self.children if child.wanted and self.is_app(child)])
-            else:
-                workers = [child for child in self.children if child.name in CHANNELS]
-                for child in workers:
-                    child.wanted = request == signal.SIGUSR2
-                if request == signal.SIGUSR1:
-                    self.stop_together(workers)
+            self.state.refusal = ""
+            try:
+                self.carry_out(request)
+            except (LocalError, OSError) as reason:
+                self.state.refusal = str(reason)
+                self.output.say(f"error: {reason}")
             self.revive()
             self.state.answered += 1
             self.write_state()
+
+    def carry_out(self, request: signal.Signals) -> None:
+        """Do what one signal asks for. Raises `LocalError` when that can't be done."""
+        if request == signal.SIGHUP:
+            self.take_new_settings()
+            self.stop_together([child for child in self.children if child.wanted and self.is_app(child)])
+            self.forget_heartbeats()
+            return
+        workers = [child for child in self.children if child.name in CHANNELS]
+        for child in workers:
+            child.wanted = request == signal.SIGUSR2
+        if request == signal.SIGUSR1:
+            self.stop_together(workers)
+
+    def take_new_settings(self) -> None:
+        """Read the settings again. Raises `LocalError` when they ask for more than new web processes and workers."""
+        old, new = self.settings, look(os.environ)
+        servers = {"DATABASE_URL", "REDIS_URL"}
+        if old.ports != new.ports or old.given & servers != new.given & servers or new.uses_sandbox > old.uses_sandbox:
+            raise LocalError("Ports or servers have changed: `make stop`, then `make run` or `make run-bg`.")
+        self.settings = prepare(os.environ)
 
     def is_app(self, child: Child) -> bool:
         """Whether it runs the application's code."""
@@ -249,7 +283,7 @@ class Stack:
 
     def revive(self) -> None:
         """Start every child that should run and does not, once its pause is over."""
-        changed = False
+        changed = self.state_is_old
         for child in self.children:
             if child.process is not None and not child.runs:
                 self.output.say(f"{child.name} ended ({child.bury()})")
@@ -265,12 +299,12 @@ class Stack:
         now = time.monotonic()
         if self.announced or now < self.look_at:
             return
-        reason = trouble(self.settings.url)
+        reason = trouble(self.settings.url, seconds=1)
         self.announced = not reason
         self.look_at = now + 0.5
         self.complain_at = self.complain_at or now + COMPLAIN_AFTER_SECONDS
         if self.announced:
-            self.output.say(introduction(self.settings))
+            self.output.say(introduction(self.settings, strange_admin=self.state.strange_admin))
         elif now > self.complain_at:
             self.complain_at = now + COMPLAIN_AFTER_SECONDS
             self.output.say(f"Not everything is up yet: {reason}")
@@ -283,56 +317,33 @@ class Stack:
         self.stop_together([child for child in self.children if child.name not in apart])
         for name in ("sandbox", *reversed(SERVERS)):
             self.stop_together([child for child in self.children if child.name == name])
-        self.state.remove()
+        with suppress(OSError):
+            self.state.remove()
 
     def stop_together(self, children: list[Child]) -> None:
         """Ask the children to stop, wait, and end what is left of their groups."""
-        running = [child for child in children if child.runs]
-        for child in running:
-            assert child.process is not None
-            child.process.send_signal(child.stop_signal)
-        deadline = time.monotonic() + STOP_SECONDS
-        while any(child.runs for child in running) and time.monotonic() < deadline and self.stops < 2:
+
+        def turn() -> bool:
             self.output.turn(0.05)
-        for child in running:
-            assert child.process is not None
-            signal_group(child.process.pid, signal.SIGKILL)
-            child.process.wait()
-            child.process, child.due_at, child.pause = None, 0.0, 0.0
+            return self.stops < 2
+
+        leaders = {child.process: child.stop_signal for child in children if child.process is not None}
+        stop(leaders, seconds=STOP_SECONDS, turn=turn)
+        for child in children:
+            child.process, child.due_at, child.failures = None, 0.0, 0
         self.output.turn(0)
 
     def write_state(self) -> None:
-        """Write down what runs, for the commands that speak to us."""
-        self.state.write(
-            settings=self.settings,
-            children={
-                child.name: {"pid": child.process.pid if child.process else None, "starts": child.starts}
-                for child in self.children
-            },
-        )
-
-
-def check_ports(settings: Settings) -> None:
-    """Raise `LocalError` naming the port and its setting when one that we need is taken, or given twice."""
-    needed = dict(settings.ports)
-    if not settings.uses_sandbox:
-        del needed["SANDBOX_PORT"]
-    for name, url in (("POSTGRES_PORT", "DATABASE_URL"), ("VALKEY_PORT", "REDIS_URL")):
-        if url in settings.given:
-            del needed[name]
-    owners: dict[int, str] = {}
-    for name, port in needed.items():
-        if port in owners:
-            raise LocalError(f"{name} and {owners[port]} are both {port}: give each a port of its own.")
-        owners[port] = name
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as reason:
-                raise LocalError(
-                    f"Port {port} can't be used ({reason.strerror}): choose another one, {name}=…."
-                ) from None
+        """Write down what runs, for the commands that speak to us; on a full disk, as soon as there is room."""
+        children = {
+            child.name: {"pid": child.process.pid if child.process else None, "failures": child.failures}
+            for child in self.children
+        }
+        try:
+            self.state.write(settings=self.settings, children=children)
+            self.state_is_old = False
+        except OSError:
+            self.state_is_old = True
 
 
 def terminal_is_gone() -> bool:
@@ -344,24 +355,26 @@ def terminal_is_gone() -> bool:
     return False
 
 
-def introduction(settings: Settings) -> str:
-    """Where everything is and what to try first. A password shows up here only when it was made just now."""
+def introduction(settings: Settings, *, strange_admin: bool) -> str:
+    """Where everything is and what to try first. A password shows up here only when it was made just now, and holds."""
     file = settings.var / "local.env"
     shown = Path(os.path.relpath(file)) if file.is_relative_to(Path.cwd()) else file
 
     def password(name: str) -> str:
+        if name == "ADMIN_PASSWORD" and strange_admin:
+            return "user admin, password: the one it was given before; ADMIN_PASSWORD=… sets another one"
         if name in settings.generated:
             return f"user admin, password {settings.environment[name]} (shown this once; kept in {shown})"
         return f"user admin, password: {name} in {'your settings' if name in settings.given else shown}"
 
     flower = f"http://127.0.0.1:{settings.ports['FLOWER_PORT']}"
+    first_curl = FIRST_CURL.format(url=settings.url)
     lines = [
         "Everything is up.",
         f"API      {settings.url}/api/v1/",
         f"Admin    {settings.url}/admin/  {password('ADMIN_PASSWORD')}",
         f"Flower   {flower}  {password('FLOWER_PASSWORD')}",
         *([f"Sandbox  {settings.sandbox_url}/ledger  what the providers were asked"] if settings.uses_sandbox else []),
-        "Try first:",
-        FIRST_CURL.format(url=settings.url),
+        *([f"The API wants a key: {WITHOUT_KEY}"] if needs_key(settings.url) else ["Try first:", first_curl]),
     ]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from messaging_project.local import control
 from messaging_project.local.binaries import CHECKOUT
 from messaging_project.local.probe import local_http
-from messaging_project.local.processes import members
+from messaging_project.local.processes import alive
 from messaging_project.local.runtime import State
 from messaging_project.local.servers import free_port
 from messaging_project.local.settings_file import PORTS, Settings, look, setting_names
@@ -81,14 +82,24 @@ class RunningStack:
     def pids(self, name: str) -> list[int]:
         """The processes of a child, its leader first: postgres valkey sandbox web sms mms email sweep beat flower."""
         leader = State(self.settings.var).read()["children"][name]["pid"]
-        return members(leader) if leader else []
+        return family(leader) if leader and alive(leader) else []
 
     def stop_workers(self) -> None:
         """Stop the workers of sms, mms and email; returns once they are gone."""
-        control.stop_workers(self.settings)
+        control.stop_workers(self.settings.var)
 
     def start_workers(self) -> None:
-        control.start_workers(self.settings)
+        control.start_workers(self.settings.var)
+
+
+def family(leader: int) -> list[int]:
+    """The ids of a process and of all its descendants, the leader first; PostgreSQL's backends leave its session."""
+    found = [leader]
+    for pid in found:
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):
+                found += map(int, children.read_text().split())
+    return found
 
 
 def read(response: Any) -> Answer:
@@ -122,11 +133,11 @@ def stack(given_urls: dict[str, str]) -> Iterator[RunningStack]:
     try:
         settings, supervisor = control.start_in_background(settings, throw_away=True)
         yield RunningStack(settings)
-        control.stop(settings)
+        control.stop(settings.var)
         supervisor.wait(10)
     finally:
-        control.stop(settings)
-        control.reset(settings)
+        control.stop(settings.var)
+        control.reset(settings.var)
         drop_own_database(given_urls, settings)
 
 

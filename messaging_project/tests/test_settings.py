@@ -60,6 +60,11 @@ def test_requests_without_a_key_are_taken_with_debug_on_a_loopback_url_only(debu
     assert started.stdout.strip() == str(trusted)
 
 
+def test_a_value_that_begins_with_a_dollar_is_itself():
+    secret = "$ecret-" + "x" * 40
+    assert start("settings.SECRET_KEY", SECRET_KEY=secret).stdout.strip() == secret
+
+
 def test_the_public_host_and_loopback_are_served_and_no_other():
     assert start("settings.ALLOWED_HOSTS[0]").stdout.strip() == "switchboard.example.com"
     assert start("'*' in settings.ALLOWED_HOSTS").stdout.strip() == "False"

@@ -1,6 +1,7 @@
 """`manage.py ensure_admin`: the superuser `admin` exists and can log in."""
 
 import os
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, keep_password: bool, **options: Any) -> None:
-        """Make or mend the account; running it twice changes nothing."""
+        """Make or mend the account; running it twice changes nothing. Exits with 3 when another password holds."""
         password = os.environ.get("ADMIN_PASSWORD")
         if not password:
             raise CommandError("ADMIN_PASSWORD is not set: put the password for the user admin there.")
@@ -32,6 +33,7 @@ class Command(BaseCommand):
             return
         elif keep_password:
             self.stdout.write("The user admin has another password than the generated one; ADMIN_PASSWORD=… sets it.")
+            sys.exit(3)
         else:
             admin.set_password(password)
             admin.save(update_fields=["password"])
