@@ -12,6 +12,7 @@ from uuid import UUID
 
 Channel = Literal["sms", "mms", "email"]
 ReportedStatus = Literal["sent", "delivered", "undelivered"]
+Keyword = Literal["stop", "start", "help"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class CallbackPart:
     """One fact in a callback (SendGrid sends many in one request).
 
     `dedupe_key` is the same for every repetition of the fact, at most 100 characters; `payload` is JSON-safe and
-    is all that `Provider.read_report` needs to read the fact again later.
+    is all that `Provider.read_report` or `Provider.read_inbound` needs to read the fact again later.
     """
 
     dedupe_key: str
@@ -94,6 +95,51 @@ class DeliveryReport:
     occurred_at: datetime | None = field(default=None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundMedia:
+    """A picture or file that came with a message: at `url`, still to be fetched, or without one here as `content`.
+
+    `content_type` is what the other side claims, in lower case. `filename` has no folders and may be ""; `content_id`
+    (RFC 2392, without angle brackets) is what HTML refers to as `cid:…`, "" for an attachment of its own.
+    """
+
+    url: str = ""
+    content: bytes = b""
+    content_type: str = "application/octet-stream"
+    filename: str = ""
+    content_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundMessage:
+    """A message that somebody sent to one of our addresses.
+
+    `provider_message_id` is the same for every repetition of the message, up to 255 characters; "" where the provider
+    gave nothing that could be one. `sender` and `recipient` are as the provider wrote them (an email address without
+    its display name) and not normalised: short codes and names are possible. Text holds nothing that PostgreSQL
+    refuses.
+
+    `message_id_header`, `in_reply_to` and `references` (oldest first) are email's, with their angle brackets.
+    `automatic` mail comes from a machine and must not be answered by one (RFC 3834). `keyword` is what the provider
+    itself recognised and acted upon. `segments` is None where it was not counted.
+    """
+
+    provider_message_id: str
+    channel: Channel
+    sender: str
+    recipient: str
+    body: str = ""
+    subject: str = ""
+    html: str = ""
+    media: tuple[InboundMedia, ...] = ()
+    message_id_header: str = ""
+    in_reply_to: str = ""
+    references: tuple[str, ...] = ()
+    automatic: bool = False
+    keyword: Keyword | None = None
+    segments: int | None = None
+
+
 class Provider(Protocol):
     """One account with a provider. Safe to share between threads; `send` runs on one event loop for its whole life."""
 
@@ -119,3 +165,10 @@ class Provider(Protocol):
 
     def read_report(self, payload: Mapping[str, Any]) -> DeliveryReport:
         """Translate a part of kind "status" into our words."""
+
+    def read_inbound(self, payload: Mapping[str, Any]) -> InboundMessage:
+        """Translate a part of kind "inbound" into our words; the same payload always gives the same message.
+
+        Raises `UnreadableCallback` with the reason, and nothing else, when the sender or the recipient is missing or
+        the message can't be read.
+        """

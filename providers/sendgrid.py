@@ -1,4 +1,4 @@
-"""SendGrid: email through its SDK, and the callbacks that SendGrid sends.
+"""SendGrid: email through its SDK, and the events that SendGrid sends; `providers.inbound_mail` reads mail.
 
 A message is offered by one `POST /v3/mail/send`, without any retry. The SDK opens a connection at every call; below it
 lies a pool of kept-alive ones. Our id and attempt travel in `custom_args`, which every event brings back.
@@ -18,7 +18,6 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from email.message import Message as MimeHeaders
 from hashlib import sha256
 from html import escape
 from typing import Any
@@ -33,11 +32,13 @@ from sendgrid.helpers.eventwebhook import EventWebhook, EventWebhookHeader
 from sendgrid.helpers.mail import Content, CustomArg, From, Mail, MimeType, Personalization, To
 from sendgrid.helpers.mail.exceptions import ApiKeyIncludedException
 
+from providers import inbound_mail
 from providers.base import (
     Accepted,
     Callback,
     CallbackPart,
     DeliveryReport,
+    InboundMessage,
     OutboundMessage,
     ReportedStatus,
     Signature,
@@ -50,8 +51,6 @@ logger = logging.getLogger(__name__)
 
 # SendGrid refuses a mail without a subject, and ours is optional.
 NO_SUBJECT = "(no subject)"
-# Inbound mail up to this size is kept whole inside its part; of a larger one only its size.
-INBOUND_BYTES = 1024 * 1024
 
 _MISCONFIGURED: Mapping[str, str] = {
     "no_credentials": "No credentials: set SENDGRID_API_KEY.",
@@ -200,7 +199,7 @@ class SendGridAccount:
     def split(self, callback: Callback) -> Sequence[CallbackPart]:
         """See `Provider.split`. An array holds one fact for each event; multipart is one mail that came in."""
         if callback.headers.get("content-type", "").lower().startswith("multipart/"):
-            return [_inbound_part(callback)]
+            return [inbound_mail.read_part(callback)]
         try:
             told = json.loads(callback.body)
         except (ValueError, RecursionError):
@@ -227,6 +226,10 @@ class SendGridAccount:
             error_message=sentence,
             occurred_at=_moment(payload.get("timestamp")),
         )
+
+    def read_inbound(self, payload: Mapping[str, Any]) -> InboundMessage:
+        """See `Provider.read_inbound`. A mail kept elsewhere is read from a payload with its bytes put back."""
+        return inbound_mail.read_inbound(payload)
 
 
 def _mail(message: OutboundMessage) -> Mail:
@@ -348,25 +351,6 @@ def _event_part(event: object) -> CallbackPart | None:
         dedupe_key=f"sendgrid:{sha256(identity).hexdigest()}",
         kind="status" if payload["event"] in _STATUSES else "unknown",
         payload=payload,
-    )
-
-
-def _inbound_part(callback: Callback) -> CallbackPart:
-    """A mail that came in, whole and unread. Its boundary is new at every repetition, so it is left out of the key."""
-    content_type = storable(callback.headers["content-type"])
-    header = MimeHeaders()
-    header["Content-Type"] = content_type
-    boundary = str(header.get_param("boundary", "")).encode("utf-8", "replace")
-    told = callback.body.replace(boundary, b"") if boundary else callback.body
-    kept = callback.body if len(callback.body) <= INBOUND_BYTES else b""
-    return CallbackPart(
-        dedupe_key=f"sendgrid:{sha256(told).hexdigest()}",
-        kind="inbound",
-        payload={
-            "content_type": content_type,
-            "size": len(callback.body),
-            "body_base64": base64.b64encode(kept).decode(),
-        },
     )
 
 

@@ -1,4 +1,4 @@
-"""Twilio: SMS and MMS through its SDK, and the callbacks that Twilio sends.
+"""Twilio: SMS and MMS through its SDK. Its callbacks are read in `providers.twilio_callbacks`.
 
 A message is offered by one `POST …/Messages.json`, without any retry, on one kept-alive asynchronous client. Our id
 and attempt travel in the query of the StatusCallback URL, which Twilio's signature covers.
@@ -8,32 +8,29 @@ is safe (20429); a POST that got a 500 may have sent (20500); about a 503 (20503
 uncertain as any 5xx.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from typing import Any, Literal
-from urllib.parse import parse_qsl, urlencode
+from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
-from multidict import MultiDict
 from twilio.base import values
 from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
-from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
+from providers import twilio_callbacks
 from providers.base import (
     Accepted,
     Callback,
     CallbackPart,
     DeliveryReport,
+    InboundMessage,
     OutboundMessage,
-    ReportedStatus,
     Signature,
 )
-from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain, UnreadableCallback
-from providers.wire import as_attempt, as_provider_id, as_uuid, json_object, retry_after, storable
+from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
+from providers.wire import as_attempt, as_provider_id, json_object, retry_after
 
 logger = logging.getLogger(__name__)
 
@@ -81,37 +78,6 @@ _BROKEN_CALLS: Sequence[tuple[type[Exception], type[ProviderError], str, str]] =
     (aiohttp.ClientError, Uncertain, "connection_lost", "The connection to Twilio broke before its answer."),
     (OSError, Uncertain, "connection_lost", "The connection to Twilio broke before its answer."),
 )
-
-# Twilio's word → ours. None changes no status: still on its way, or (partially_delivered) neither arrived nor lost.
-_STATUSES: Mapping[str, ReportedStatus | None] = {
-    "accepted": None,
-    "scheduled": None,
-    "queued": None,
-    "sending": None,
-    "sent": "sent",
-    "delivered": "delivered",
-    "read": "delivered",
-    "undelivered": "undelivered",
-    "failed": "undelivered",
-    "canceled": "undelivered",
-    "partially_delivered": None,
-}
-_INBOUND_WORDS = frozenset({"receiving", "received"})
-
-_FAILURES: Mapping[str, str] = {
-    "21610": "The recipient has opted out of messages from this sender.",
-    "30001": "The sender's queue at Twilio overflowed.",
-    "30002": "The Twilio account was suspended before the message was sent.",
-    "30003": "The phone is unreachable: switched off or without a signal.",
-    "30004": "The recipient or the carrier blocks messages from this sender.",
-    "30005": "The number is unknown or no longer in use.",
-    "30006": "The number is a landline, or its carrier takes no messages.",
-    "30007": "The carrier or Twilio filtered the message out.",
-    "30008": "The carrier did not deliver the message and gave no reason.",
-    "30010": "The message costs more than the account allows.",
-    "30032": "The toll-free sender is not verified.",
-    "30034": "The sender is not registered for messages to the United States (A2P 10DLC).",
-}
 
 
 class Refusal(Exception):
@@ -190,6 +156,9 @@ class TwilioAccount:
 
     `callback_url` is where status callbacks go, None for none; `base_url` is Twilio's API or what stands in for it;
     `timeout` is the longest that a call may take, in seconds. Without credentials nothing is sent or believed.
+
+    Callbacks are believed when signed with `auth_token`, with `secondary_auth_token` while tokens are rotated, or with
+    one of `shared_keys` (the key's id → its secret; https://www.twilio.com/docs/usage/webhooks/webhook-shared-keys).
     """
 
     def __init__(
@@ -202,11 +171,14 @@ class TwilioAccount:
         timeout: float,
         connections: int = 256,
         name: str = "twilio",
+        secondary_auth_token: str = "",
+        shared_keys: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._callback_url = callback_url
         self._has_credentials = bool(account_sid and auth_token)
-        self._validator = RequestValidator(auth_token)
+        self._auth_tokens = (auth_token, secondary_auth_token) if self._has_credentials else ()
+        self._shared_keys = dict(shared_keys or {}) if self._has_credentials else {}
         self._http = KeptAliveHttpClient(timeout, connections)
         # The environment is the SDK's second source of credentials, and of a region that would override base_url.
         client = Client(account_sid, auth_token, http_client=self._http, environment={"TWILIO_EDGE": ""})
@@ -246,41 +218,20 @@ class TwilioAccount:
         await self._http.close()
 
     def check_signature(self, callback: Callback) -> Signature:
-        """See `Provider.check_signature`; the rule is https://www.twilio.com/docs/usage/security (HMAC-SHA1)."""
-        signature = callback.headers.get("x-twilio-signature")
-        if signature is None:
-            return Signature.MISSING
-        try:
-            # An empty token would make a signature that anybody can compute.
-            valid = self._has_credentials and self._validator.validate(
-                callback.url, MultiDict(_form(callback.body)), signature
-            )
-        except Exception:  # a stranger wrote all of it
-            return Signature.INVALID
-        return Signature.VALID if valid else Signature.INVALID
+        """See `Provider.check_signature`."""
+        return twilio_callbacks.check_signature(callback, self._auth_tokens, self._shared_keys)
 
     def split(self, callback: Callback) -> Sequence[CallbackPart]:
         """See `Provider.split`. A callback of Twilio is one fact: a status, or a message that came in."""
-        form, query = _form(callback.body), parse_qsl(callback.url.partition("?")[2], keep_blank_values=True)
-        payload = {"params": storable(_grouped(form)), "query": storable(_grouped(query))}
-        told = json.dumps([sorted(query), sorted(form)]).encode()
-        return [CallbackPart(dedupe_key=f"twilio:{sha256(told).hexdigest()}", kind=_kind(payload), payload=payload)]
+        return [twilio_callbacks.read_part(callback)]
 
     def read_report(self, payload: Mapping[str, Any]) -> DeliveryReport:
         """See `Provider.read_report`."""
-        params, query = payload["params"], payload["query"]
-        word = _one(params, "MessageStatus", "SmsStatus")
-        status = _STATUSES.get(word)
-        code, sentence = _failure(word, _one(params, "ErrorCode")) if status == "undelivered" else ("", "")
-        return DeliveryReport(
-            provider_message_id=as_provider_id(_one(params, "MessageSid", "SmsSid")),
-            status=status,
-            provider_status=word,
-            message_id=as_uuid(_one(query, "m")),
-            attempt=as_attempt(_one(query, "a")),
-            error_code=code,
-            error_message=sentence,
-        )
+        return twilio_callbacks.read_report(payload)
+
+    def read_inbound(self, payload: Mapping[str, Any]) -> InboundMessage:
+        """See `Provider.read_inbound`. Media stays at Twilio, behind its URL."""
+        return twilio_callbacks.read_inbound(payload)
 
 
 def _accepted(sid: object, segments: object) -> Accepted:
@@ -325,41 +276,3 @@ def _broken(error: Exception, message: OutboundMessage) -> ProviderError:
         type(error).__name__,
     )
     return Uncertain("The call to Twilio ended in an unexpected way.", code="unexpected")
-
-
-def _form(body: bytes) -> list[tuple[str, str]]:
-    return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
-
-
-def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, str | list[str]]:
-    """Name → value, or → all its values where a name is repeated."""
-    fields = MultiDict(pairs)
-    return {name: found[0] if len(found := fields.getall(name)) == 1 else found for name in fields}
-
-
-def _one(fields: Mapping[str, Any], *names: str) -> str:
-    """The first value of the first of these names that has one, else ""."""
-    found = next((fields[name] for name in names if fields.get(name)), "")
-    return str(found[0] if isinstance(found, list) else found)
-
-
-def _kind(payload: Mapping[str, Any]) -> Literal["status", "inbound"]:
-    """Told apart by what arrives: a status names a message and a word of sending, a message has From and To."""
-    params = payload["params"]
-    word = _one(params, "MessageStatus", "SmsStatus")
-    if word and word not in _INBOUND_WORDS:
-        if _one(params, "MessageSid", "SmsSid") or as_uuid(_one(payload["query"], "m")):
-            return "status"
-        raise UnreadableCallback("A status without MessageSid.")
-    if _one(params, "From") and _one(params, "To"):
-        return "inbound"
-    raise UnreadableCallback("Neither a status (MessageSid, MessageStatus) nor a message (From, To).")
-
-
-def _failure(word: str, code: str) -> tuple[str, str]:
-    """Why it did not arrive: Twilio's code, where it gave one, and a sentence."""
-    if code.isascii() and code.isdigit() and len(code) <= 6 and int(code):
-        return code, _FAILURES.get(code, f"Twilio could not deliver the message (code {code}).")
-    if word == "canceled":
-        return word, "The message was canceled at Twilio."
-    return word, "Twilio could not deliver the message and gave no reason."

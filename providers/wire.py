@@ -4,6 +4,7 @@ Both adapters use it; it knows neither of them. Everything here takes what stran
 except `storable`, which says so.
 """
 
+import codecs
 import json
 import math
 import re
@@ -19,6 +20,8 @@ DEEPEST = 20
 
 # What jsonb (and text) of PostgreSQL can't hold: NUL, and half of a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# Python's own codecs, no charset of any mail; the first two take quadratic time.
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
 _PROVIDER_ID = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -38,6 +41,16 @@ def storable(value: Any, depth: int = DEEPEST) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
+
+
+def as_text(raw: bytes, charset: str = "utf-8") -> str:
+    """The text in these bytes, fit for the database. A charset that is none is taken for UTF-8."""
+    try:
+        known = codecs.lookup(charset[:40]).name not in _NO_CHARSETS
+        text = raw.decode(charset if known else "utf-8", "replace")
+    except (LookupError, ValueError):
+        text = raw.decode("utf-8", "replace")
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:

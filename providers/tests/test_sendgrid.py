@@ -271,23 +271,6 @@ def test_what_a_database_can_not_hold_is_replaced():
     }  # fmt: skip
 
 
-def inbound(body, boundary="xyz"):
-    headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
-    return Callback(url="https://example.com/hook", body=body, headers=headers)
-
-
-def test_mail_that_came_in_is_kept_whole_and_known_again_under_a_new_boundary():
-    [part] = ACCOUNT.split(inbound(b"--xyz\r\n\xff\r\n--xyz--"))
-    [again] = ACCOUNT.split(inbound(b"--other\r\n\xff\r\n--other--", "other"))
-    assert (part.kind, part.payload["body_base64"], part.payload["size"]) == ("inbound", "LS14eXoNCv8NCi0teHl6LS0=", 17)
-    assert part.dedupe_key == again.dedupe_key
-
-
-def test_a_mail_too_large_is_kept_without_its_body():
-    [part] = ACCOUNT.split(inbound(b"x" * (1024 * 1024 + 1)))
-    assert (part.payload["body_base64"], part.payload["size"]) == ("", 1024 * 1024 + 1)
-
-
 def test_broken_json_is_unreadable_and_says_so():
     with pytest.raises(UnreadableCallback, match="not JSON"):
         ACCOUNT.split(replace(events(), body=b'[{"event": "delivered"'))
