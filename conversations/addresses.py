@@ -53,6 +53,14 @@ def normalise_phone_sender(text: str, region: str | None = None) -> str:
     return normalise_phone(text, region)
 
 
+def normalise_leniently(text: str) -> str:
+    """Return an address that a provider wrote as we would write it, or as it came (cut to 254) if we could not."""
+    try:
+        return normalise_email(text) if "@" in text else normalise_phone_sender(text)
+    except InvalidAddress:
+        return text.strip()[:254]
+
+
 @lru_cache(maxsize=10_000)
 def normalise_email(text: str) -> str:
     """Return the bare address with its domain in lower case; the local part keeps its case (RFC 5321, 2.4).

@@ -20,7 +20,8 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
 from conversations.models import Message
-from conversations.models.message import Outcome, Status
+from conversations.models.message import Outcome
+from conversations.models.status import Status
 from providers import routes
 from providers.base import Channel, Provider
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain

@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError as BrokerUnreachable
 
 from conversations import delivery
 from conversations.models import Message
-from conversations.models.message import Status
+from conversations.models.status import Status
 from providers.base import Channel
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from conversations.models import Message
 from providers import routes
-from providers.base import CallbackPart
+from providers.base import CallbackPart, Provider
+from providers.errors import UnreadableCallback
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +107,10 @@ class Receipt(models.Model):
 
     def _take_effect(self) -> None:
         provider = routes.account_named(self.provider)
-        if self.kind != "status" or provider is None:
+        if provider is None or self.kind not in ("status", "inbound"):
             self._close(Receipt.Result.KEPT)
+        elif self.kind == "inbound":
+            self._receive(provider)
         elif Message.objects.apply_report(self.provider, provider.read_report(self.payload)):
             self._close(Receipt.Result.APPLIED)
         else:
@@ -115,8 +118,18 @@ class Receipt(models.Model):
             self._postpone()
             self.save(update_fields=["result", "attempts", "next_attempt_at"])
 
-    def _close(self, result: Result) -> None:
-        self.result, self.applied_at, self.next_attempt_at, self.error = result, timezone.now(), None, ""
+    def _receive(self, provider: Provider) -> None:
+        try:
+            inbound = provider.read_inbound(self.payload)
+        except UnreadableCallback as error:
+            # Reading it again would not read better; what came stays here for a person.
+            self._close(Receipt.Result.KEPT, error=str(error)[:200])
+        else:
+            Message.objects.receive(self.provider, inbound)
+            self._close(Receipt.Result.APPLIED)
+
+    def _close(self, result: Result, *, error: str = "") -> None:
+        self.result, self.applied_at, self.next_attempt_at, self.error = result, timezone.now(), None, error
         self.save(update_fields=["result", "applied_at", "next_attempt_at", "error"])
 
     def _postpone(self) -> None:

@@ -23,7 +23,8 @@ from conversations.addresses import (
 from conversations.api.fields import Attachment, Line, Metadata, Moment, Text, is_blank
 from conversations.api.paging import InvalidQuery, Page, choice, identifier, moment
 from conversations.models import Conversation, Message
-from conversations.models.message import Status, key_of
+from conversations.models.message import key_of
+from conversations.models.status import Status
 from providers import routes
 
 logger = logging.getLogger(__name__)

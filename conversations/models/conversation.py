@@ -1,12 +1,32 @@
 """A conversation: what two addresses say to each other on one channel."""
 
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
+from django.apps import apps
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from uuid_utils.compat import uuid7
 
 from conversations.addresses import participants_key
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    """How conversations are found."""
+
+    def last_written_in(self, participants_key: str) -> UUID | None:
+        """Return the open conversation of a pair in which we wrote last; None if we never wrote in one."""
+        newest_sent = (
+            apps.get_model("conversations", "Message")
+            .objects.filter(conversation=OuterRef("pk"), direction="outbound")
+            .order_by("-created_at")
+        )
+        written_in = (
+            self.filter(participants_key=participants_key, status__in=Conversation.OPEN)
+            .annotate(written_at=Subquery(newest_sent.values("created_at")[:1]))
+            .filter(written_at__isnull=False)
+        )
+        return written_in.order_by("-written_at").values_list("pk", flat=True).first()
 
 
 class Conversation(models.Model):
@@ -53,6 +73,8 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects: ClassVar[models.Manager["Conversation"]] = ConversationQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(
@@ -70,6 +92,11 @@ class Conversation(models.Model):
         ]
         indexes = [
             models.Index(F("last_message_at").desc(nulls_last=True), F("id").desc(), name="conversations_latest_first"),
+            models.Index(
+                fields=["participants_key"],
+                condition=Q(status__in=["active", "archived"]),
+                name="conversations_of_pair",
+            ),
             models.Index(fields=["participant_from", "-last_message_at"], name="conversations_of_sender"),
             models.Index(fields=["participant_to", "-last_message_at"], name="conversations_of_recipient"),
         ]

@@ -11,65 +11,17 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Q
-from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from conversations.addresses import participants_key
+from conversations.addresses import normalise_leniently, participants_key
 from conversations.models import statements
 from conversations.models.conversation import Conversation
-from providers.base import Channel, DeliveryReport, OutboundMessage
+from conversations.models.event import MessageEvent
+from conversations.models.status import MOVES, RAISED_BY_AN_EARLIER_ATTEMPT, Status
+from providers.base import Channel, DeliveryReport, InboundMessage, OutboundMessage
 
 logger = logging.getLogger(__name__)
-
-
-class Status(models.TextChoices):
-    """The life of a message.
-
-        pending ──▶ sending ──▶ sent ──▶ delivered | undelivered
-         ▲  │          │ │        ▲
-         │  │          │ └▶ uncertain ──▶ unresolved        nobody knows; settled with the provider, or held
-         │  │          └──▶ failed                          refused for good
-         │  └──▶ canceled | expired
-         └── every attempt that provably was not sent comes back here
-
-    What a provider reports is a fact, what we conclude from silence a guess: facts overwrite guesses, never the other
-    way round. So a callback may come before our own "sent" is written, twice, or late.
-    """
-
-    PENDING = "pending"  # saved; waiting for a worker, for its time, or for its next try
-    SENDING = "sending"  # a worker holds it, under a lease, and is talking to the provider
-    UNCERTAIN = "uncertain"  # the call ended without an answer; being settled with the provider
-    UNRESOLVED = "unresolved"  # could not be settled; held for a person or a policy
-    FAILED = "failed"  # never accepted; error_code and error_message say why
-    SENT = "sent"  # the provider accepted it
-    DELIVERED = "delivered"  # it reached the phone or mailbox
-    UNDELIVERED = "undelivered"  # accepted, but could not be delivered, or bounced
-    CANCELED = "canceled"  # stopped by the client
-    EXPIRED = "expired"  # still pending past expires_at
-    RECEIVED = "received"  # inbound
-
-
-# What we concluded or saw before the provider's acceptance reached us: its word is worth more than any of these.
-NOT_KNOWN_AS_ACCEPTED = frozenset(
-    {Status.PENDING, Status.SENDING, Status.UNCERTAIN, Status.UNRESOLVED, Status.FAILED, Status.EXPIRED}
-)
-
-MOVES: dict[Status, frozenset[Status]] = {
-    Status.SENDING: frozenset({Status.PENDING}),
-    Status.PENDING: frozenset({Status.SENDING, Status.UNCERTAIN}),
-    Status.UNCERTAIN: frozenset({Status.SENDING}),
-    Status.FAILED: frozenset({Status.SENDING, Status.UNCERTAIN}),
-    Status.SENT: NOT_KNOWN_AS_ACCEPTED,
-    Status.DELIVERED: NOT_KNOWN_AS_ACCEPTED | {Status.SENT},
-    Status.UNDELIVERED: NOT_KNOWN_AS_ACCEPTED | {Status.SENT, Status.DELIVERED},
-    Status.EXPIRED: frozenset({Status.PENDING}),
-}
-"""Where a message may come from, for every status it may move to. `undelivered` beats `delivered` because a mailbox
-that took a mail may still bounce it (SendGrid: "a bounce may follow a delivered event")."""
-
-# A report on an earlier attempt may only raise the message: somebody has it, whatever became of the later attempts.
-RAISED_BY_AN_EARLIER_ATTEMPT = frozenset(Status) - {Status.DELIVERED, Status.CANCELED, Status.RECEIVED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +51,18 @@ def key_of(message_type: str, sender: str, recipient: str) -> str:
     return participants_key(channel_type_of(message_type), sender, recipient)
 
 
-def _accept_parameters(message: "Message", conversation_type: str) -> dict[str, Any]:
+def _insert_parameters(message: "Message", conversation_type: str) -> dict[str, Any]:
     return {
         "conversation_id": uuid7(),
         "participants_key": key_of(message.type, message.sender, message.recipient),
         "channel_type": channel_type_of(message.type),
         "conversation_type": conversation_type,
-        "parent_conversation_id": message.parent.conversation_id if message.parent else None,
-        "unread": 0,
+        "joined_conversation_id": None,
+        "unread": int(message.direction == Message.Direction.INBOUND),
+        "direction": message.direction,
+        "status": message.status,
+        "segments": message.segments,
+        "provider_message_id": message.provider_message_id,
         "id": message.id,
         "parent_id": message.parent_id,
         "type": message.type,
@@ -126,7 +82,7 @@ def _accept_parameters(message: "Message", conversation_type: str) -> dict[str, 
     }
 
 
-def _accepted(message: "Message", row: tuple[UUID, datetime, datetime, datetime]) -> "Message":
+def _inserted(message: "Message", row: tuple[UUID, datetime | None, datetime | None, datetime]) -> "Message":
     message.conversation_id, message.next_attempt_at, message.expires_at, message.created_at = row
     message.updated_at = message.created_at
     message._state.adding = False
@@ -160,16 +116,39 @@ class MessageQuerySet(models.QuerySet["Message"]):
         It joins its parent's conversation; else (or where that is closed) the pair's open direct one, made if needed;
         with type `thread` always a new one. One statement, so it holds wholly or not at all without a transaction.
         """
-        parameters = _accept_parameters(message, conversation_type)
+        parent_id = message.parent.conversation_id if message.parent else None
+        return self._insert(message, conversation_type, parent_id)
+
+    def receive(self, provider: str, inbound: InboundMessage) -> "Message":
+        """Insert an inbound message once, however often and from how many sides at a time it comes; return it.
+
+        It joins the open conversation in which we last wrote to its sender from its recipient, else the pair's open
+        direct one, made if needed.
+        """
+        message = Message.of_inbound(provider, inbound)
+        known = {"provider": provider, "provider_message_id": message.provider_message_id}
+        if message.provider_message_id and (received := self.filter(**known).first()):
+            return received
+        key = key_of(message.type, message.sender, message.recipient)
+        try:
+            with transaction.atomic():
+                return self._insert(message, Conversation.Type.DIRECT, Conversation.objects.last_written_in(key))
+        except IntegrityError:
+            return self.get(**known)
+
+    def _insert(self, message: "Message", conversation_type: str, joined_conversation_id: UUID | None) -> "Message":
+        """Insert a message into a conversation by its id while that is open, else into the one of its pair."""
+        parameters = _insert_parameters(message, conversation_type)
         with connection.cursor() as cursor:
-            if message.parent is not None:
-                cursor.execute(statements.JOIN_CONVERSATION + statements.INSERT_MESSAGE, parameters)
+            if joined_conversation_id is not None:
+                joining = {**parameters, "joined_conversation_id": joined_conversation_id}
+                cursor.execute(statements.JOIN_CONVERSATION + statements.INSERT_MESSAGE, joining)
                 row = cursor.fetchone()
                 if row is not None:
-                    return _accepted(message, row)
+                    return _inserted(message, row)
                 parameters["conversation_type"] = Conversation.Type.DIRECT
             cursor.execute(statements.OPEN_CONVERSATION + statements.INSERT_MESSAGE, parameters)
-            return _accepted(message, cursor.fetchone())
+            return _inserted(message, cursor.fetchone())
 
     def claim(self, channel: Channel, *, limit: int, lease: timedelta) -> list["Message"]:
         """Take up to `limit` due messages of a channel, longest due first: they are `sending`, one attempt further.
@@ -344,6 +323,24 @@ class Message(models.Model):
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
 
+    @classmethod
+    def of_inbound(cls, provider: str, inbound: InboundMessage) -> "Message":
+        """Return an unsaved message for what a provider brought. Inbound addresses are never refused."""
+        return cls(
+            direction=cls.Direction.INBOUND,
+            status=Status.RECEIVED,
+            type=inbound.channel,
+            sender=normalise_leniently(inbound.sender),
+            recipient=normalise_leniently(inbound.recipient),
+            subject=inbound.subject[:998],
+            body=inbound.body,
+            html=inbound.html,
+            attachments=[media.url for media in inbound.media if media.url],
+            segments=inbound.segments,
+            provider=provider,
+            provider_message_id=inbound.provider_message_id[:255],
+        )
+
     def get_absolute_url(self) -> str:
         """Return its path in the API."""
         return f"/api/v1/messages/{self.id}"
@@ -424,29 +421,3 @@ class Message(models.Model):
                 code="provider_id_taken",
                 detail="The provider named an id that another message has.",
             )
-
-
-class MessageEvent(models.Model):
-    """One line in a message's timeline: what became known, when, and on whose word."""
-
-    class Evidence(models.TextChoices):
-        """How we know."""
-
-        REPORTED = "reported", "The provider reported it"
-        OBSERVED = "observed", "We saw it ourselves"
-        ASSUMED = "assumed", "Concluded from silence"
-
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="events", db_index=False)
-    status = models.CharField(max_length=30)
-    evidence = models.CharField(max_length=8, choices=Evidence.choices)
-    attempt = models.PositiveIntegerField(default=0)
-    code = models.CharField(max_length=50, blank=True)
-    detail = models.CharField(max_length=500, blank=True)
-    at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        indexes = [models.Index(fields=["message", "id"], name="events_of_message")]
-        ordering = ["id"]
-
-    def __str__(self) -> str:
-        return f"{self.status} ({self.evidence})"

@@ -23,7 +23,7 @@ WITH conversation AS (
     UPDATE conversations_conversation AS c
     SET message_count = c.message_count + 1, unread_count = c.unread_count + %(unread)s, status = 'active',
         last_message_at = clock_timestamp(), updated_at = clock_timestamp()
-    WHERE id = %(parent_conversation_id)s AND status <> 'closed'
+    WHERE id = %(joined_conversation_id)s AND status <> 'closed'
     RETURNING id
 )"""
 
@@ -34,20 +34,26 @@ accepted AS MATERIALIZED (SELECT id AS conversation_id, clock_timestamp() AS at 
 message AS (
     INSERT INTO conversations_message (
         id, conversation_id, parent_id, direction, status, type, sender, recipient, subject, body, html, attachments,
-        metadata, on_unresolved, request_id, provider, provider_message_id, attempts, next_attempt_at, error_code,
-        error_message, send_at, expires_at, created_at, updated_at)
+        metadata, segments, on_unresolved, request_id, provider, provider_message_id, attempts, next_attempt_at,
+        error_code, error_message, send_at, expires_at, created_at, updated_at)
     SELECT
-        %(id)s, conversation_id, %(parent_id)s, 'outbound', 'pending', %(type)s, %(sender)s, %(recipient)s,
-        %(subject)s, %(body)s, %(html)s, %(attachments)s::jsonb, %(metadata)s::jsonb, %(on_unresolved)s,
-        %(request_id)s, %(provider)s, '', 0, GREATEST(%(send_at)s::timestamptz, at), '', '', %(send_at)s::timestamptz,
-        COALESCE(%(expires_at)s::timestamptz, GREATEST(%(send_at)s::timestamptz, at) + %(expires_after)s::interval),
+        %(id)s, conversation_id, %(parent_id)s, %(direction)s, %(status)s, %(type)s, %(sender)s, %(recipient)s,
+        %(subject)s, %(body)s, %(html)s, %(attachments)s::jsonb, %(metadata)s::jsonb, %(segments)s, %(on_unresolved)s,
+        %(request_id)s, %(provider)s, %(provider_message_id)s, 0,
+        CASE WHEN %(status)s = 'pending' THEN GREATEST(%(send_at)s::timestamptz, at) END,
+        '', '', %(send_at)s::timestamptz,
+        CASE WHEN %(status)s = 'pending' THEN COALESCE(
+            %(expires_at)s::timestamptz,
+            GREATEST(%(send_at)s::timestamptz, at) + %(expires_after)s::interval) END,
         at, at
     FROM accepted
-    RETURNING id, conversation_id, next_attempt_at, expires_at, created_at
+    RETURNING id, conversation_id, status, next_attempt_at, expires_at, created_at
 ),
 event AS (
     INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
-    SELECT id, 'pending', 'observed', 0, '', 'Accepted.', created_at FROM message
+    SELECT id, status, CASE WHEN status = 'pending' THEN 'observed' ELSE 'reported' END, 0, '',
+        CASE WHEN status = 'pending' THEN 'Accepted.' ELSE 'Received.' END, created_at
+    FROM message
 )
 SELECT conversation_id, next_attempt_at, expires_at, created_at FROM message"""
 

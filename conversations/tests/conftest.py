@@ -1,14 +1,28 @@
 """Messages and providers for the tests of the domain."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 from conversations import delivery
 from conversations.models import Message
 from providers import routes
 from providers.tests.conftest import sandbox  # noqa: F401
+
+
+def in_threads(count, work):
+    """Run `work` as often as `count` says, all at once, each with a database connection of its own."""
+
+    def closing(number):
+        try:
+            return work(number)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(closing, range(count)))
 
 
 def somebody_waits_for_a_lock():

@@ -6,22 +6,9 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from conversations.models import Conversation, Message
-from conversations.tests.conftest import somebody_waits_for_a_lock
+from conversations.tests.conftest import in_threads, somebody_waits_for_a_lock
 
 pytestmark = pytest.mark.django_db
-
-
-def in_threads(count, work):
-    """Run `work` as often as `count` says, all at once, each with a database connection of its own."""
-
-    def closing(number):
-        try:
-            return work(number)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(closing, range(count)))
 
 
 def test_a_message_is_saved_with_its_conversation_and_first_event(accept):

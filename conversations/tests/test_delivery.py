@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 
 from conversations import delivery
 from conversations.models import Message
-from conversations.models.message import Status
+from conversations.models.status import Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
