@@ -50,16 +50,7 @@ class ConversationListView(APIView):
             **choice(query, "type", Conversation.Type.values),
             **unread(query),
         )
-        found, following = page.take(conversations, "last_message_at")
-        return Response(
-            {
-                "conversations": [represent(conversation) for conversation in found],
-                "total": conversations.count(),
-                "limit": page.limit,
-                "offset": page.offset,
-                "next": following,
-            }
-        )
+        return Response(page.show("conversations", conversations, "last_message_at", represent))
 
 
 class ConversationView(APIView):

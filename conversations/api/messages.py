@@ -238,17 +238,7 @@ def message_list(request: Request, messages: QuerySet[Message]) -> Response:
     """Answer the page of these messages that the query string asks for. Raises `InvalidQuery`."""
     query = request.query_params
     page = Page.of(query)
-    messages = messages.filter(**filters(query))
-    found, following = page.take(messages, "created_at")
-    return Response(
-        {
-            "messages": [represent(message) for message in found],
-            "total": messages.count(),
-            "limit": page.limit,
-            "offset": page.offset,
-            "next": following,
-        }
-    )
+    return Response(page.show("messages", messages.filter(**filters(query)), "created_at", represent))
 
 
 def filters(query: Any) -> dict[str, Any]:

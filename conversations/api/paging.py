@@ -1,7 +1,7 @@
 """Pages of a list: by limit and offset, or by a cursor that stays fast at any depth."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -40,6 +40,19 @@ class Page:
             offset=whole_number(query, "offset", 0, 0, MAX_OFFSET),
             after=read_cursor(cursor) if cursor else None,
         )
+
+    def show(
+        self, noun: str, rows: QuerySet[Row], time_field: str, represent: Callable[[Row], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return the page as the API answers it: the rows under their noun, newest first, the total, the next cursor."""
+        found, following = self.take(rows, time_field)
+        return {
+            noun: [represent(row) for row in found],
+            "total": rows.count(),
+            "limit": self.limit,
+            "offset": self.offset,
+            "next": following,
+        }
 
     def take(self, rows: QuerySet[Row], time_field: str) -> tuple[list[Row], str | None]:
         """Return the page of `rows`, newest first by `time_field`, and the cursor of the next page, if there is one.
