@@ -44,7 +44,7 @@ class Page:
     def show(
         self, noun: str, rows: QuerySet[Row], time_field: str, represent: Callable[[Row], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Return the page as the API answers it: the rows under their noun, newest first, the total, the next cursor."""
+        """Return the page as the API answers it: the rows under their noun, newest first, and what is around them."""
         found, following = self.take(rows, time_field)
         return {
             noun: [represent(row) for row in found],
