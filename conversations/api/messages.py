@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import Error
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -200,8 +201,10 @@ class SendView(APIView):
             if not delivery.deliver_now(message):
                 tasks.ring(message)
             message.refresh_from_db()
-        except delivery.DATABASE_AWAY:
-            logger.warning("message %s: the database went away after it was accepted; the sweep sees to it", message.pk)
+        except Error as error:
+            logger.warning(
+                "message %s: %s after it was accepted; the sweep sees to it", message.pk, type(error).__name__
+            )
         return message
 
     @staticmethod

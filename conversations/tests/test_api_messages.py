@@ -7,7 +7,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from conversations import delivery, tasks
@@ -387,12 +387,13 @@ def test_a_synchronous_send_that_is_not_first_in_its_line_waits_and_is_rung_for(
     assert len(rung) == 1
 
 
-def test_a_synchronous_send_is_accepted_even_if_the_database_goes_away_afterwards(send, monkeypatch, settings):
-    def away(*_):
-        raise OperationalError
+@pytest.mark.parametrize("trouble", [OperationalError, IntegrityError, InterfaceError])
+def test_a_synchronous_send_is_accepted_whatever_the_database_does_afterwards(send, monkeypatch, settings, trouble):
+    def fail(*_):
+        raise trouble
 
     settings.SYNC_MESSAGE_PROCESSING = True
-    monkeypatch.setattr(delivery, "deliver_now", away)
+    monkeypatch.setattr(delivery, "deliver_now", fail)
     response = send()
     assert (response.status_code, response.json()["status"]) == (201, "pending")
 
