@@ -53,6 +53,14 @@ class Line(Text):
         return text
 
 
+class Choice(serializers.ChoiceField):
+    """One of a few words; the error names them."""
+
+    def __init__(self, choices: list[str], **kwargs: Any) -> None:
+        named: dict[str, Any] = {"invalid_choice": f"Give one of: {', '.join(choices)}."}
+        super().__init__(choices, error_messages=named, **kwargs)
+
+
 class Moment(serializers.Field[datetime, Any, str, Any]):
     """A time with its offset (RFC 3339)."""
 

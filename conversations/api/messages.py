@@ -21,7 +21,7 @@ from conversations.addresses import (
     normalise_phone,
     normalise_phone_sender,
 )
-from conversations.api.fields import Attachment, Line, Metadata, Moment, Text, is_blank
+from conversations.api.fields import Attachment, Choice, Line, Metadata, Moment, Text, is_blank
 from conversations.api.paging import InvalidQuery, Page, choice, identifier, moment
 from conversations.models import Conversation, Message
 from conversations.models.message import key_of
@@ -58,19 +58,17 @@ class SendRequest(Shape):
     ignored = ("timestamp",)
 
     to = Line(max_length=254, source="recipient")
-    type = serializers.ChoiceField(choices=Message.Type.choices)
+    type = Choice(Message.Type.values)
     body = Text(required=False, allow_blank=True, default="")
     html = Text(required=False, allow_blank=True, default="")
     subject = Line(required=False, allow_blank=True, max_length=998, default="")
     attachments = serializers.ListField(child=Attachment(), required=False, max_length=MAX_ATTACHMENTS, default=list)
     metadata = Metadata(required=False, default=dict)
     parent_id = serializers.UUIDField(required=False, allow_null=True, default=None)
-    conversation_type = serializers.ChoiceField(
-        choices=Conversation.Type.choices, required=False, default=Conversation.Type.DIRECT
-    )
+    conversation_type = Choice(Conversation.Type.values, required=False, default=Conversation.Type.DIRECT)
     send_at = Moment(required=False, allow_null=True, default=None)
     expires_at = Moment(required=False, allow_null=True, default=None)
-    on_unresolved = serializers.ChoiceField(choices=Message.OnUnresolved.choices, required=False, default="")
+    on_unresolved = Choice(Message.OnUnresolved.values, required=False, default="")
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return the fields, with `from`, which Python can't declare by that name, in front."""

@@ -217,6 +217,11 @@ def test_a_parent_between_others_or_on_another_channel_is_refused(send):
     assert send(**{"from": SMS["to"], "to": SMS["from"]}, parent_id=parent).status_code == 201
 
 
+def test_a_word_that_is_no_choice_is_answered_with_the_choices(send):
+    [error] = send(type="fax").json()["errors"]
+    assert error["msg"] == "Give one of: sms, mms, email."
+
+
 def test_every_bad_field_is_named_at_once(send):
     assert {loc[1] for loc, _ in codes(send(type="fax", to=5, attachments="x"))} == {"type", "to", "attachments"}
 

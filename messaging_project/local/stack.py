@@ -371,7 +371,7 @@ def introduction(settings: Settings, *, strange_admin: bool) -> str:
     first_curl = FIRST_CURL.format(url=settings.url)
     lines = [
         "Everything is up.",
-        f"API      {settings.url}/api/v1/",
+        f"API      {settings.url}/api/v1/messages/",
         f"Admin    {settings.url}/admin/  {password('ADMIN_PASSWORD')}",
         f"Flower   {flower}  {password('FLOWER_PASSWORD')}",
         *([f"Sandbox  {settings.sandbox_url}/ledger  what the providers were asked"] if settings.uses_sandbox else []),
