@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
 from conversations.models import Message
-from conversations.models.message import Outcome
+from conversations.models.message import RECIPIENT_OPTED_OUT, Outcome
 from conversations.models.status import Status
 from providers import routes
 from providers.base import Channel, Provider
@@ -141,6 +141,8 @@ class Calls:
 
 async def call(account: Provider, message: Message, begin_before: float) -> Outcome:
     """Offer one claimed message to a provider, unless its lease leaves no time for that, and say how it ended."""
+    if message.recipient_opted_out:
+        return opted_out(message)
     if time.monotonic() > begin_before:
         return not_begun(message)
     try:
@@ -167,6 +169,18 @@ def not_begun(message: Message) -> Outcome:
     )
 
 
+def opted_out(message: Message) -> Outcome:
+    """End a message whose recipient opted out after it was accepted, without having spent an attempt."""
+    return Outcome(
+        message_id=message.id,
+        attempt=message.attempts,
+        status=Status.FAILED,
+        error_code="recipient_opted_out",
+        error_message=RECIPIENT_OPTED_OUT,
+        unspent_lease=message.lease_expires_at,
+    )
+
+
 def outcome_of(message: Message, error: ProviderError) -> Outcome:
     """Return what becomes of a message whose attempt ended with this error."""
     match error:
@@ -184,6 +198,7 @@ def outcome_of(message: Message, error: ProviderError) -> Outcome:
         error_code=error.code[:50],
         error_message=error.message[:500],
         retry_in=retry_in,
+        opted_out=isinstance(error, Rejected) and error.opted_out,
     )
 
 

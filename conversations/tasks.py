@@ -1,8 +1,10 @@
 """The doorbell, those who answer it, and the sweep that makes good every ring that was lost."""
 
 import logging
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,7 +18,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
 from conversations import delivery
-from conversations.models import Message
+from conversations.models import Media, Message
 from conversations.models.status import Status
 from providers.base import Channel
 
@@ -28,6 +30,7 @@ REDIS_REST_SECONDS = 5.0
 RING_GRACE_SECONDS = 2.0
 LONGEST_COUNTDOWN_SECONDS = 300.0
 SWEEP_BATCH = 500
+FETCHES_AT_ONCE = 4
 
 
 class WaitsForRetry(Exception):
@@ -57,10 +60,13 @@ class Doorbell:
 
     def ring(self, channel: str, message_id: str) -> None:
         """Publish a ring unless enough lie there already. Never raises."""
-        if self.waiting(channel) >= RINGS_ENOUGH:
-            return
+        if self.waiting(channel) < RINGS_ENOUGH:
+            self.publish(ANSWERS[channel], message_id)
+
+    def publish(self, task: "Task[Any, str]", *arguments: str) -> None:
+        """Publish a task. Never raises."""
         try:
-            ANSWERS[channel].apply_async((message_id,))
+            task.apply_async(arguments)
         except (BrokerUnreachable, redis.RedisError, OSError) as error:
             self._rest(error)
 
@@ -80,6 +86,7 @@ class Doorbell:
 
 
 _doorbell = Doorbell()
+_fetching = threading.Lock()
 
 
 @shared_task(bind=True, name="conversations.send_sms", max_retries=None)
@@ -147,11 +154,32 @@ def seconds_until_retry(message_id: str) -> float | None:
 
 @shared_task(name="conversations.sweep", ignore_result=True)
 def sweep() -> str:
-    """Make good what got lost: expired leases, messages past their time, due messages for which nobody rang."""
+    """Make good what got lost: expired leases, messages past their time, due messages for which nobody rang.
+
+    Files that came in and lie at a provider still are left to a task of their own, as strangers decide how long those
+    take.
+    """
     doubted = Message.objects.doubt_expired_leases(limit=SWEEP_BATCH)
     expired = Message.objects.expire_overdue(limit=SWEEP_BATCH)
+    if Media.objects.is_due() and not _fetching.locked():
+        _doorbell.publish(fetch_media)
     rung = [channel for channel in CHANNELS if ring_overdue(channel)]
     return f"uncertain {doubted}, expired {expired}, rang {', '.join(rung) or 'nobody'}"
+
+
+@shared_task(name="conversations.fetch_media", ignore_result=True)
+def fetch_media() -> str:
+    """Fetch the files that are due, some at a time; only one such task at a time in each process."""
+    if not _fetching.acquire(blocking=False):
+        return "busy"
+    try:
+        media = Media.objects.take_due(FETCHES_AT_ONCE)
+        with ThreadPoolExecutor(FETCHES_AT_ONCE) as threads:
+            list(threads.map(Media.fetch, media))
+        Media.objects.write_down(media)
+        return f"media {len(media)}"
+    finally:
+        _fetching.release()
 
 
 def ring_overdue(channel: Channel) -> bool:

@@ -89,10 +89,26 @@ if LEASE_SECONDS <= PROVIDER_TIMEOUT_SECONDS + LEASE_MARGIN_SECONDS:
 
 TWILIO_ACCOUNT_SID: str = env.str("TWILIO_ACCOUNT_SID", default="")
 TWILIO_AUTH_TOKEN: str = env.str("TWILIO_AUTH_TOKEN", default="")
+TWILIO_SECONDARY_AUTH_TOKEN: str = env.str("TWILIO_SECONDARY_AUTH_TOKEN", default="")
+TWILIO_SUBACCOUNT_TOKENS: dict[str, str] = env.dict("TWILIO_SUBACCOUNT_TOKENS", default={})
+TWILIO_SHARED_KEYS: dict[str, str] = env.dict("TWILIO_SHARED_KEYS", default={})
 TWILIO_BASE_URL: str = env.str("TWILIO_BASE_URL", default="https://api.twilio.com")
 SENDGRID_API_KEY: str = env.str("SENDGRID_API_KEY", default="")
 SENDGRID_BASE_URL: str = env.str("SENDGRID_BASE_URL", default="https://api.sendgrid.com")
 SENDGRID_WEBHOOK_PUBLIC_KEY: str = env.str("SENDGRID_WEBHOOK_PUBLIC_KEY", default="")
+SENDGRID_INBOUND_PUBLIC_KEY: str = env.str("SENDGRID_INBOUND_PUBLIC_KEY", default="")
+SENDGRID_INBOUND_SECRET: str = env.str("SENDGRID_INBOUND_SECRET", default="")
+INBOUND_EMAIL_DOMAIN: str = env.str("INBOUND_EMAIL_DOMAIN", default="").lower()
+
+# --- What comes in --------------------------------------------------------------------------------------------------
+
+RECEIPT_RETENTION_DAYS: int = env.int("RECEIPT_RETENTION_DAYS", default=30)
+MEDIA_DIR = Path(env.str("MEDIA_DIR", default=str(VAR_DIR / "media")))
+MEDIA_MAX_BYTES: int = env.int("MEDIA_MAX_BYTES", default=25 * 1024 * 1024)
+MEDIA_TYPES: list[str] = env.list(
+    "MEDIA_TYPES", default=["image/*", "audio/*", "video/*", "text/*", "application/*", "message/*"]
+)
+FETCH_ALLOW: list[str] = env.list("FETCH_ALLOW", default=[])
 
 # --- The sandbox ----------------------------------------------------------------------------------------------------
 
@@ -155,6 +171,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+STORAGES = {
+    # Swap the backend for one of django-storages to keep files in S3 and its like.
+    "default": {"BACKEND": "messaging_project.storage.DurableFiles"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+MEDIA_ROOT = MEDIA_DIR
 STATIC_URL = "static/"
 # Served from where the apps keep them, so that there is no step of collecting to forget.
 WHITENOISE_USE_FINDERS = True

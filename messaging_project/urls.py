@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from conversations.unsubscribe import unsubscribe
 from messaging_project import health
 
 admin.site.site_header = admin.site.site_title = "Switchboard"
@@ -12,6 +13,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("conversations.api.urls")),
     path("api/v1/webhooks/", include("webhooks.urls")),
+    re_path(r"^unsubscribe/(?P<token>[A-Za-z0-9]{1,100})/?$", unsubscribe),
     re_path(r"^(?:live|startup)/?$", health.live),
     re_path(r"^ready/?$", health.ready),
     re_path(r"^health/?$", health.health),

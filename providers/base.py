@@ -3,7 +3,7 @@
 An adapter translates these to one SDK and back. It knows no model, no task and no request.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -13,6 +13,7 @@ from uuid import UUID
 Channel = Literal["sms", "mms", "email"]
 ReportedStatus = Literal["sent", "delivered", "undelivered"]
 Keyword = Literal["stop", "start", "help"]
+OptOutReason = Literal["provider", "unsubscribe", "spam_report", "bounce"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,10 @@ class OutboundMessage:
 
     `sender` and `recipient` are normalised (E.164, short code, alphanumeric, or email address); `attachments`
     are https URLs. `message_id` and `attempt` travel with the call, so that every callback finds its message.
+
+    The rest is email's, "" and () where there is none: `message_id_header` and `references` (oldest first, so the last
+    is what it answers) with their angle brackets (RFC 5322 §3.6.4); `reply_to`, an address; `unsubscribe_url`, which
+    takes a one-click POST (RFC 8058).
     """
 
     message_id: UUID
@@ -32,6 +37,10 @@ class OutboundMessage:
     subject: str = ""
     html: str = ""
     attachments: tuple[str, ...] = ()
+    message_id_header: str = ""
+    references: tuple[str, ...] = ()
+    reply_to: str = ""
+    unsubscribe_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +75,15 @@ class Signature(Enum):
 class CallbackPart:
     """One fact in a callback (SendGrid sends many in one request).
 
-    `dedupe_key` is the same for every repetition of the fact, at most 100 characters; `payload` is JSON-safe and
-    is all that `Provider.read_report` or `Provider.read_inbound` needs to read the fact again later.
+    `dedupe_key` is the same for every repetition of the fact, at most 100 characters. `payload` is JSON-safe; with
+    `body`, which is what no JSON should carry (a mail as it came, up to 35 MB), it is all that
+    `Provider.read_report` or `Provider.read_inbound` needs to read the fact again later.
     """
 
     dedupe_key: str
     kind: Literal["status", "inbound", "unknown"]
     payload: dict[str, Any]
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +93,8 @@ class DeliveryReport:
     `status` is None for what changes no status (a word we do not know, an opened mail, a message that is still queued
     there). `provider_status` is the provider's own word. `message_id` and `attempt` are ours, where the callback
     carried them; otherwise `provider_message_id` finds the message. `error_code` is the provider's, as text, with
-    `error_message` a sentence a person understands; both "" when nothing went wrong.
+    `error_message` a sentence a person understands; both "" when nothing went wrong. `opt_out` says why the recipient
+    must get no more from this sender, None when nothing says so.
     """
 
     provider_message_id: str
@@ -93,6 +105,7 @@ class DeliveryReport:
     error_code: str = ""
     error_message: str = ""
     occurred_at: datetime | None = field(default=None)
+    opt_out: OptOutReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +179,19 @@ class Provider(Protocol):
     def read_report(self, payload: Mapping[str, Any]) -> DeliveryReport:
         """Translate a part of kind "status" into our words."""
 
-    def read_inbound(self, payload: Mapping[str, Any]) -> InboundMessage:
+    def read_inbound(self, payload: Mapping[str, Any], body: bytes = b"") -> InboundMessage:
         """Translate a part of kind "inbound" into our words; the same payload always gives the same message.
 
         Raises `UnreadableCallback` with the reason, and nothing else, when the sender or the recipient is missing or
         the message can't be read.
+        """
+
+    def media_credentials(self, url: str) -> tuple[str, str] | None:
+        """The user name and password that this account's media at `url` ask for, None for any other URL."""
+
+    def missed(self, since: datetime) -> AsyncIterator[CallbackPart]:
+        """What the account holds since then, as the callbacks that should have told us would have: the same keys for
+        messages that came in, and for each message that we sent the status that it has now.
+
+        Nothing where the provider keeps no list, as it comes again by itself. Raises `ProviderError`.
         """

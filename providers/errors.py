@@ -23,7 +23,14 @@ class ProviderError(Exception):
 
 
 class Rejected(ProviderError):
-    """Permanent for this message. Sending it again as it is can't help."""
+    """Permanent for this message. Sending it again as it is can't help.
+
+    `opted_out` says that the recipient wants nothing more from this sender.
+    """
+
+    def __init__(self, message: str, *, code: str = "", opted_out: bool = False) -> None:
+        super().__init__(message, code=code)
+        self.opted_out = opted_out
 
 
 class NotSent(ProviderError):

@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from conversations.admin.reading import ReadOnly
-from webhooks.models import Receipt
+from webhooks.models import Receipt, Refusal
 
 
 @admin.register(Receipt)
@@ -14,3 +14,12 @@ class ReceiptAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ("provider", "kind", "result", "verified")
     date_hierarchy = "received_at"
     ordering = ("-id",)
+
+
+@admin.register(Refusal)
+class RefusalAdmin(ReadOnly, admin.ModelAdmin):
+    """Read only: how many callbacks were not let in."""
+
+    list_display = ("hour", "provider", "reason", "count")
+    list_filter = ("provider", "reason")
+    ordering = ("-hour",)

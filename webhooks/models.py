@@ -5,12 +5,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import ClassVar
 
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.db import DatabaseError, OperationalError, models, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from conversations.models import Message
+from conversations.receiving import receive
 from providers import routes
 from providers.base import CallbackPart, Provider
 from providers.errors import UnreadableCallback
@@ -21,22 +25,22 @@ TRIED_FOR = timedelta(days=1)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 3600
 
 
+class StorageAway(Exception):
+    """What a callback brought could not be stored, so it must come again."""
+
+
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     """How receipts are kept and found again."""
 
     def keep(self, provider: str, parts: Sequence[CallbackPart], *, verified: bool) -> list["Receipt"]:
         """Store what a callback says; return those receipts among them that have not taken effect yet.
 
-        From here on it can't be lost. What came before is not stored twice.
+        From here on it can't be lost. What came before is not stored twice. Raises `StorageAway`.
         """
-        receipts = [
-            Receipt(
-                provider=provider, kind=part.kind, payload=part.payload, dedupe_key=part.dedupe_key, verified=verified
-            )
-            for part in parts
-        ]
-        self.bulk_create(receipts, ignore_conflicts=True)
-        return list(self.filter(dedupe_key__in=[part.dedupe_key for part in parts], result="").order_by("id"))
+        keys = [part.dedupe_key for part in parts]
+        self.bulk_create([Receipt.of_part(provider, part, verified) for part in parts], ignore_conflicts=True)
+        waiting = self.filter(dedupe_key__in=keys, result=Receipt.Result.WAITING, applied_at=None)
+        return list(waiting.order_by("id"))
 
     def keep_oversized(self, provider: str) -> None:
         """Keep the fact that a callback was too large to be read, without its body.
@@ -52,6 +56,25 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         """Return what has to be tried (again) now, longest due first."""
         return self.filter(next_attempt_at__lte=timezone.now()).order_by("next_attempt_at")
 
+    def forget_old(self, limit: int) -> int:
+        """Delete up to `limit` settled receipts past RECEIPT_RETENTION_DAYS, their mails included; return how many."""
+        too_old = timezone.now() - timedelta(days=settings.RECEIPT_RETENTION_DAYS)
+        old = self.filter(received_at__lt=too_old, next_attempt_at=None).order_by("received_at")[:limit]
+        files = dict(old.values_list("pk", "body"))
+        for name in filter(None, files.values()):
+            default_storage.delete(name)
+        return self.filter(pk__in=files).delete()[0]
+
+    def apply_again(self) -> int:
+        """Let these take effect anew, now; return how many. What already took effect changes nothing."""
+        count = 0
+        for receipt in self.order_by("id").iterator(chunk_size=500):
+            receipt.next_attempt_at = timezone.now()
+            receipt.save(update_fields=["next_attempt_at"])
+            receipt.apply()
+            count += 1
+        return count
+
 
 class Receipt(models.Model):
     """One fact from a provider's callback, exactly as it came, and whether it has taken effect."""
@@ -63,11 +86,13 @@ class Receipt(models.Model):
         APPLIED = "applied"
         ORPHAN = "orphan", "No message of ours is meant"
         KEPT = "kept", "Kept, changes nothing"
+        FAILED = "failed", "Could not be applied"
 
     provider = models.CharField(max_length=50)
     kind = models.CharField(max_length=10)
     dedupe_key = models.CharField(max_length=100, unique=True)
     payload = models.JSONField()
+    body = models.FileField(max_length=255, blank=True)
     verified = models.BooleanField()
     received_at = models.DateTimeField(db_default=Now())
     result = models.CharField(max_length=10, choices=Result.choices, blank=True, default="")
@@ -84,10 +109,30 @@ class Receipt(models.Model):
                 fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="receipts_to_apply"
             ),
             models.Index(fields=["provider", "-received_at"], name="receipts_latest_first"),
+            models.Index(fields=["received_at"], name="receipts_to_forget"),
         ]
 
     def __str__(self) -> str:
         return f"{self.provider} {self.kind} {self.pk}"
+
+    @classmethod
+    def of_part(cls, provider: str, part: CallbackPart, verified: bool) -> "Receipt":
+        """Return an unsaved receipt; what no JSON should carry is in the storage by then. Raises `StorageAway`."""
+        receipt = cls(
+            provider=provider, kind=part.kind, payload=part.payload, dedupe_key=part.dedupe_key, verified=verified
+        )
+        if part.body:
+            try:
+                receipt.body = default_storage.save(receipt.storage_name, ContentFile(part.body))
+            except Exception as error:  # each storage raises its own
+                logger.error("%s: a callback could not be stored: %s", provider, type(error).__name__)
+                raise StorageAway from None
+        return receipt
+
+    @property
+    def storage_name(self) -> str:
+        """Where the body lies: the same callback is the same file."""
+        return f"receipts/{self.dedupe_key.replace(':', '/')}"
 
     def apply(self) -> None:
         """Let it take effect, once, in a transaction of its own. Never raises: what fails is due again later."""
@@ -111,7 +156,9 @@ class Receipt(models.Model):
             self._close(Receipt.Result.KEPT)
         elif self.kind == "inbound":
             self._receive(provider)
-        elif Message.objects.apply_report(self.provider, provider.read_report(self.payload)):
+        elif Message.objects.apply_report(
+            self.provider, provider.read_report(self.payload), received_at=self.received_at
+        ):
             self._close(Receipt.Result.APPLIED)
         else:
             self.result = Receipt.Result.ORPHAN
@@ -120,13 +167,19 @@ class Receipt(models.Model):
 
     def _receive(self, provider: Provider) -> None:
         try:
-            inbound = provider.read_inbound(self.payload)
+            inbound = provider.read_inbound(self.payload, self._read_body())
         except UnreadableCallback as error:
             # Reading it again would not read better; what came stays here for a person.
             self._close(Receipt.Result.KEPT, error=str(error)[:200])
         else:
-            Message.objects.receive(self.provider, inbound)
+            receive(self.provider, inbound)
             self._close(Receipt.Result.APPLIED)
+
+    def _read_body(self) -> bytes:
+        if not self.body:
+            return b""
+        with self.body.open() as file:
+            return bytes(file.read())
 
     def _close(self, result: Result, *, error: str = "") -> None:
         self.result, self.applied_at, self.next_attempt_at, self.error = result, timezone.now(), None, error
@@ -143,6 +196,55 @@ class Receipt(models.Model):
         try:
             self._postpone()
             self.error = error
-            self.save(update_fields=["attempts", "next_attempt_at", "error"])
+            if self.next_attempt_at is None:
+                self.result = Receipt.Result.FAILED
+            self.save(update_fields=["attempts", "next_attempt_at", "error", "result"])
         except OperationalError:
             logger.warning("receipt %s stays due: the database is away", self.pk)
+
+
+class RefusalQuerySet(models.QuerySet["Refusal"]):
+    """How refusals are counted."""
+
+    def count_one(self, provider: str, reason: str) -> None:
+        """Count a callback that was not let in. Never raises: the answer to it matters more than the count."""
+        this_hour = {
+            "provider": provider,
+            "reason": reason,
+            "hour": timezone.now().replace(minute=0, second=0, microsecond=0),
+        }
+        counted = self.filter(**this_hour)
+        try:
+            with transaction.atomic():
+                if not counted.update(count=F("count") + 1):
+                    self.bulk_create([Refusal(**this_hour)], ignore_conflicts=True)
+                    counted.update(count=F("count") + 1)
+        except DatabaseError as error:
+            logger.warning("%s: a refused callback could not be counted: %s", provider, type(error).__name__)
+
+
+class Refusal(models.Model):
+    """How many callbacks a door did not let in within an hour; of the callbacks themselves nothing is kept."""
+
+    class Reason(models.TextChoices):
+        """What was wrong with them."""
+
+        FORGED = "forged", "Signature wrong or malformed"
+        UNSIGNED = "unsigned", "Signature missing"
+        UNREADABLE = "unreadable", "Nothing in it could be read"
+        OVERSIZED = "oversized", "Larger than the door takes"
+
+    provider = models.CharField(max_length=50)
+    reason = models.CharField(max_length=10, choices=Reason.choices)
+    hour = models.DateTimeField()
+    count = models.PositiveBigIntegerField(default=0)
+
+    objects: ClassVar[models.Manager["Refusal"]] = RefusalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "reason", "hour"], name="one_count_of_refusals_per_hour")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.count} {self.reason}"

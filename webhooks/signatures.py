@@ -3,10 +3,17 @@
 from django.conf import settings
 
 from providers.base import Callback, Provider, Signature
+from webhooks.models import Refusal
 
 
 class Forged(Exception):
-    """A callback that does not prove where it comes from. Its text is the reason, safe to send back."""
+    """A callback that does not prove where it comes from. Its text says why and is safe to send back; so is `reason`,
+    the word that it is counted under.
+    """
+
+    def __init__(self, reason: Refusal.Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def verify(provider: Provider, callback: Callback) -> bool:
@@ -20,6 +27,6 @@ def verify(provider: Provider, callback: Callback) -> bool:
         case Signature.MISSING if settings.TRUST_LOCAL_REQUESTS:
             return False
         case Signature.MISSING:
-            raise Forged("The signature is missing.")
+            raise Forged(Refusal.Reason.UNSIGNED, "The signature is missing.")
         case _:
-            raise Forged("The signature does not fit the request.")
+            raise Forged(Refusal.Reason.FORGED, "The signature does not fit the request.")

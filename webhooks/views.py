@@ -1,11 +1,18 @@
 """The doors that providers knock on: check, store, apply, answer."""
 
 import logging
-from typing import Any
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import IO, Any, cast
 
 from django.conf import settings
-from django.http import HttpResponse, JsonResponse
-from rest_framework.exceptions import ParseError, PermissionDenied
+from django.db.models import Count, Max, Q, Sum
+from django.http import HttpResponse, JsonResponse, UnreadablePostError
+from django.utils import timezone
+from rest_framework.exceptions import APIException, ParseError, PermissionDenied
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,13 +21,33 @@ from rest_framework.views import APIView
 from providers import routes
 from providers.base import Callback
 from providers.errors import UnreadableCallback
-from webhooks.models import Receipt
+from webhooks.models import Receipt, Refusal, StorageAway
 from webhooks.signatures import Forged, verify
 
 logger = logging.getLogger(__name__)
 
 # The rest of a long array is the sweep's: a provider that waits too long for its answer sends all of it again.
 APPLIED_AT_ONCE = 200
+# A larger one, such as a mail with pictures, is the sweep's too.
+APPLIED_AT_ONCE_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
+# Up to this size a body is read into memory as it comes. Larger ones wait on disk for their turn, so that strangers
+# who send many of them fill neither the memory nor, by sending slowly, the turns.
+SMALL_BODY_BYTES = 1024 * 1024
+_large_body = threading.BoundedSemaphore(2)
+
+
+class Unavailable(APIException):
+    """Nothing can be kept at the moment. Providers come again after a 503."""
+
+    status_code = 503
+    default_code = "unavailable"
+    default_detail = "The storage is away. Try again in a moment."
+    wait = 5
+
+
+class TooLarge(Exception):
+    """A callback is over its door's limit."""
 
 
 class CallbackView(APIView):
@@ -29,7 +56,6 @@ class CallbackView(APIView):
     authentication_classes = ()
     permission_classes = ()
     provider: str
-    largest_body: int
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
         """Answer in one form whatever the provider says it accepts."""
@@ -37,41 +63,90 @@ class CallbackView(APIView):
 
     def post(self, request: Request) -> HttpResponse | Response:
         """Store what came, let it take effect, and say thanks: from the commit on it can't be lost."""
+        try:
+            with body_of(request, self.largest_body(request)) as body:
+                self.take(request, body)
+        except TooLarge:
+            Refusal.objects.count_one(self.provider, Refusal.Reason.OVERSIZED)
+            Receipt.objects.keep_oversized(self.provider)
+        return self.thanks()
+
+    def take(self, request: Request, body: bytes) -> None:
+        """Check a callback, keep it, apply it. Raises `PermissionDenied` or `ParseError`, with the reason."""
         account = routes.account_named(self.provider)
         assert account is not None, f"there is a door but no account named {self.provider}"
-        callback = self.read(request)
-        if len(callback.body) > self.largest_body:
-            Receipt.objects.keep_oversized(self.provider)
-            return self.thanks()
+        # As the provider sent and signed it: to our public URL, whatever a proxy made of that.
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        callback = Callback(url=f"{settings.PUBLIC_URL}{request.get_full_path()}", body=body, headers=headers)
         try:
             verified = verify(account, callback)
             parts = account.split(callback)
         except Forged as error:
-            logger.warning("%s: a callback was refused: %s", self.provider, error)
+            self.refuse(error.reason, error)
             raise PermissionDenied(str(error), code="invalid_signature") from None
         except UnreadableCallback as error:
-            logger.warning("%s: a callback could not be read: %s", self.provider, error)
+            self.refuse(Refusal.Reason.UNREADABLE, error)
             raise ParseError(str(error), code="unreadable_callback") from None
-        for receipt in Receipt.objects.keep(self.provider, parts, verified=verified)[:APPLIED_AT_ONCE]:
-            receipt.apply()
-        return self.thanks()
+        try:
+            receipts = Receipt.objects.keep(self.provider, parts, verified=verified)
+        except StorageAway:
+            raise Unavailable from None
+        if len(body) <= APPLIED_AT_ONCE_BYTES or not parts[0].body:
+            for receipt in receipts[:APPLIED_AT_ONCE]:
+                receipt.apply()
 
-    def read(self, request: Request) -> Callback:
-        """Return the request as the provider sent and signed it: to our public URL, whatever a proxy made of that."""
-        body = request._request.read(self.largest_body + 1)
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        return Callback(url=f"{settings.PUBLIC_URL}{request.get_full_path()}", body=body, headers=headers)
+    def refuse(self, reason: str, error: Exception) -> None:
+        """Count what is not let in."""
+        logger.warning("%s: a callback was refused: %s", self.provider, error)
+        Refusal.objects.count_one(self.provider, reason)
+
+    def largest_body(self, request: Request) -> int:
+        """Return how many bytes the door takes."""
+        raise NotImplementedError
 
     def thanks(self) -> HttpResponse:
         """Return the answer that the provider expects."""
         raise NotImplementedError
 
 
+@contextmanager
+def body_of(request: Request, most: int) -> Iterator[bytes]:
+    """Yield the body as it came, byte for byte. Raises `TooLarge` past `most` bytes, once all of it was read: a sender
+    who is cut off gets no answer.
+    """
+    with tempfile.SpooledTemporaryFile(SMALL_BODY_BYTES) as spool:
+        size = spool_body(request, cast("IO[bytes]", spool), most)
+        if size > most:
+            raise TooLarge
+        spool.seek(0)
+        if size <= SMALL_BODY_BYTES:
+            yield spool.read()
+        else:
+            with _large_body:
+                yield spool.read()
+
+
+def spool_body(request: Request, spool: IO[bytes], most: int) -> int:
+    """Copy a body, what is past `most` bytes left out; return its whole size. Raises `ParseError` if it breaks off."""
+    size = 0
+    try:
+        while chunk := request._request.read(READ_BYTES):
+            size += len(chunk)
+            if size <= most:
+                spool.write(chunk)
+    except UnreadablePostError:
+        raise ParseError("The body broke off.", code="unreadable_callback") from None
+    return size
+
+
 class TwilioView(CallbackView):
-    """Status callbacks of messages sent through Twilio."""
+    """Twilio's door: messages that came in, and statuses of those that we sent."""
 
     provider = "twilio"
-    largest_body = 256 * 1024
+
+    def largest_body(self, request: Request) -> int:
+        """Return 256 KB: texts have at most 1,600 characters."""
+        return 256 * 1024
 
     def thanks(self) -> HttpResponse:
         """Return TwiML that asks Twilio to do nothing."""
@@ -79,12 +154,47 @@ class TwilioView(CallbackView):
 
 
 class SendGridView(CallbackView):
-    """SendGrid's event webhook."""
+    """SendGrid's door: events of mails that we sent, and mails that came in."""
 
     provider = "sendgrid"
-    largest_body = 8 * 1024 * 1024
+
+    def largest_body(self, request: Request) -> int:
+        """Return 35 MB for a mail, which SendGrid takes up to 30 MB of, and 8 MB for events."""
+        is_mail = (request.content_type or "").lower().startswith("multipart/")
+        return (35 if is_mail else 8) * 1024 * 1024
 
     def thanks(self) -> HttpResponse:
         """Return a 2xx, which is all that SendGrid looks at."""
         answer: dict[str, Any] = {"status": "ok"}
-        return JsonResponse(answer)
+        return JsonResponse(answer, json_dumps_params={"separators": (",", ":")})
+
+
+class DoorStatusView(APIView):
+    """What went on at one door."""
+
+    def get(self, request: Request, provider: str) -> Response:
+        """Answer the last day's counts. 400 for a provider that has no door."""
+        if provider not in {TwilioView.provider, SendGridView.provider}:
+            raise ParseError("There is no such provider. Give twilio or sendgrid.", code="unknown_provider")
+        return Response({"provider": provider, "status": "active", "statistics": statistics(provider)})
+
+
+def statistics(provider: str) -> dict[str, Any]:
+    """Return how many callbacks of the last 24 h there were, took effect, and did not: refused ones, and those that
+    could not be applied or found no message. What waits is in none of the two.
+    """
+    day_ago = timezone.now() - timedelta(days=1)
+    took_effect = Q(result__in=[Receipt.Result.APPLIED, Receipt.Result.KEPT], error="")
+    receipts = Receipt.objects.filter(provider=provider, received_at__gte=day_ago).aggregate(
+        total=Count("id"),
+        processed=Count("id", filter=took_effect),
+        failed=Count("id", filter=~took_effect & ~Q(result=Receipt.Result.WAITING)),
+    )
+    refused = Refusal.objects.filter(provider=provider, hour__gte=day_ago).aggregate(count=Sum("count"))["count"] or 0
+    last = Receipt.objects.filter(provider=provider).aggregate(at=Max("received_at"))["at"]
+    return {
+        "total_webhooks_24h": receipts["total"] + refused,
+        "processed_webhooks_24h": receipts["processed"],
+        "error_webhooks_24h": receipts["failed"] + refused,
+        "last_webhook_at": last,
+    }

@@ -2,5 +2,6 @@
 
 from conversations.admin.conversation import ConversationAdmin
 from conversations.admin.message import MessageAdmin
+from conversations.admin.opt_out import OptOutAdmin
 
-__all__ = ["ConversationAdmin", "MessageAdmin"]
+__all__ = ["ConversationAdmin", "MessageAdmin", "OptOutAdmin"]

@@ -1,9 +1,10 @@
 """Messages in the admin."""
 
 from django.contrib import admin
+from django.utils.html import format_html
 
 from conversations.admin.reading import ReadOnly
-from conversations.models import Message, MessageEvent
+from conversations.models import Media, Message, MessageEvent
 
 
 class EventInline(ReadOnly, admin.TabularInline):
@@ -11,6 +12,19 @@ class EventInline(ReadOnly, admin.TabularInline):
 
     model = MessageEvent
     fields = ("at", "status", "evidence", "attempt", "code", "detail")
+
+
+class MediaInline(ReadOnly, admin.TabularInline):
+    """The files that came with a message."""
+
+    model = Media
+    fields = ("filename", "content_type", "size", "status", "error", "shown")
+    readonly_fields = fields
+
+    @admin.display(description="open")
+    def shown(self, media: Media) -> str:
+        """Return a link to the file."""
+        return format_html('<a href="{}">open</a>', media.get_absolute_url())
 
 
 @admin.register(Message)
@@ -22,4 +36,4 @@ class MessageAdmin(ReadOnly, admin.ModelAdmin):
     search_fields = ("sender", "recipient", "provider_message_id")
     ordering = ("-created_at", "-id")
     readonly_fields = ("conversation", "created_at", "updated_at")
-    inlines = (EventInline,)
+    inlines = (MediaInline, EventInline)

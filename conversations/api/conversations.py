@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from conversations.api.messages import address, message_list
 from conversations.api.messages import represent as represent_message
-from conversations.api.paging import InvalidQuery, Page, choice
+from conversations.api.paging import Page, choice, flag
 from conversations.models import Conversation, Message
 
 NEWEST_SHOWN = 100
@@ -79,14 +79,6 @@ def participant(query: Any) -> Q:
     """Return a filter for conversations of one address, on either side and in any case. Raises `InvalidQuery`."""
     found = address(query, "participant", "either").get("either")
     return Q(participant_from__iexact=found) | Q(participant_to__iexact=found) if found else Q()
-
-
-def flag(query: Any, name: str) -> bool | None:
-    """Return a query value that is true or false; None if it isn't given. Raises `InvalidQuery`."""
-    value = query.get(name)
-    if value not in (None, "true", "false"):
-        raise InvalidQuery({name: ["Give true or false."]}, code="invalid_boolean")
-    return None if value is None else value == "true"
 
 
 def unread(query: Any) -> dict[str, Any]:

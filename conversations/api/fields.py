@@ -1,6 +1,5 @@
 """What a request body may hold, field by field: each refuses what it can't keep, with a code and a way out."""
 
-import ipaddress
 import json
 import re
 import unicodedata
@@ -12,12 +11,11 @@ from urllib.parse import urlsplit
 from rest_framework import serializers
 
 from conversations.api.paging import aware
+from providers.fetch import is_name, is_public
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 NUL = "\x00"
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
-# Addresses that carry another one inside: 6to4 (RFC 3056) and NAT64 (RFC 6052).
-CARRIERS = (ipaddress.ip_network("2002::/16"), ipaddress.ip_network("64:ff9b::/96"))
 MAX_METADATA_KEYS, MAX_METADATA_DEPTH, MAX_METADATA_BYTES = 50, 5, 4096
 
 
@@ -59,6 +57,18 @@ class Choice(serializers.ChoiceField):
     def __init__(self, choices: list[str], **kwargs: Any) -> None:
         named: dict[str, Any] = {"invalid_choice": f"Give one of: {', '.join(choices)}."}
         super().__init__(choices, error_messages=named, **kwargs)
+
+
+class Flag(serializers.BooleanField):
+    """true or false, and no text or number that means it."""
+
+    default_error_messages = {"invalid": "Give true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Return the value. Raises a validation error for anything but a JSON boolean."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
 
 
 class Moment(serializers.Field[datetime, Any, str, Any]):
@@ -105,14 +115,7 @@ class Attachment(Line):
 def names_private_address(host: str) -> bool:
     """Say whether a host of a URL is this machine's own name or a literal address that is not public."""
     host = host.rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-        return not address.is_global or any(address in carrier for carrier in CARRIERS)
-    except ValueError:
-        # No public name ends in a number; what does is an address in one of its older spellings (RFC 6943, 3.1.1).
-        return re.fullmatch(r"(0x[0-9a-f]*|[0-9]+)", host.rpartition(".")[2]) is not None
+    return host == "localhost" or host.endswith(".localhost") or not (is_name(host) or is_public(host))
 
 
 class Metadata(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):

@@ -3,6 +3,7 @@
 import logging
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 from django.conf import settings
 from django.db import Error
@@ -21,7 +22,7 @@ from conversations.addresses import (
     normalise_phone,
     normalise_phone_sender,
 )
-from conversations.api.fields import Attachment, Choice, Line, Metadata, Moment, Text, is_blank
+from conversations.api.fields import Attachment, Choice, Flag, Line, Metadata, Moment, Text, is_blank
 from conversations.api.paging import InvalidQuery, Page, choice, identifier, moment
 from conversations.models import Conversation, Message
 from conversations.models.message import key_of
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 MAX_TEXT_CHARACTERS = 1600
 MAX_ATTACHMENTS = 10
 LONGEST_SCHEDULE = timedelta(days=366)
-EMAIL_ONLY = ("subject", "html")
+EMAIL_ONLY = {"subject": "a subject", "html": "HTML", "unsubscribe": "an unsubscribe link"}
 
 
 class Shape(serializers.Serializer[Any]):
@@ -69,6 +70,7 @@ class SendRequest(Shape):
     send_at = Moment(required=False, allow_null=True, default=None)
     expires_at = Moment(required=False, allow_null=True, default=None)
     on_unresolved = Choice(Message.OnUnresolved.values, required=False, default="")
+    unsubscribe = Flag(required=False, default=False)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return the fields, with `from`, which Python can't declare by that name, in front."""
@@ -86,9 +88,9 @@ class SendRequest(Shape):
 
     def _check_content(self, attrs: dict[str, Any]) -> None:
         if attrs["type"] != Message.Type.EMAIL:
-            for name in EMAIL_ONLY:
+            for name, thing in EMAIL_ONLY.items():
                 if attrs[name]:
-                    raise refusal(name, "only_for_email", f"Only an email has a {name}.")
+                    raise refusal(name, "only_for_email", f"Only an email has {thing}.")
             if len(attrs["body"]) > MAX_TEXT_CHARACTERS:
                 raise refusal("body", "too_long", f"A text has at most {MAX_TEXT_CHARACTERS:,} characters.")
         if is_blank(attrs["body"]) and is_blank(attrs["html"]) and not attrs["attachments"]:
@@ -153,7 +155,7 @@ def represent(message: Message) -> dict[str, Any]:
         "subject": message.subject,
         "body": message.body,
         "html": message.html,
-        "attachments": message.attachments,
+        "attachments": [urljoin(settings.PUBLIC_URL, each) for each in message.attachments],
         "segments": message.segments,
         "attempts": message.attempts,
         "next_attempt_at": message.next_attempt_at,

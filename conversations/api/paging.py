@@ -153,3 +153,11 @@ def moment(query: Mapping[str, str], name: str, lookup: str) -> dict[str, Any]:
         return {lookup: aware(value.replace(" ", "+"))}
     except (ValueError, OverflowError):
         raise InvalidQuery({name: ["Give a time as 2026-01-31T12:00:00Z."]}, code="invalid_datetime") from None
+
+
+def flag(query: Mapping[str, str], name: str) -> bool | None:
+    """Return a query value that is true or false; None if it isn't given. Raises `InvalidQuery`."""
+    value = query.get(name)
+    if value not in (None, "true", "false"):
+        raise InvalidQuery({name: ["Give true or false."]}, code="invalid_boolean")
+    return None if value is None else value == "true"

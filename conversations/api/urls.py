@@ -3,7 +3,9 @@
 from django.urls import re_path
 
 from conversations.api.conversations import ConversationListView, ConversationMessagesView, ConversationView
+from conversations.api.media import MediaView
 from conversations.api.messages import MessageListView, MessageView, SendView
+from conversations.api.opt_outs import OptOutListView, OptOutView
 
 ID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
@@ -14,4 +16,7 @@ urlpatterns = [
     re_path(r"^conversations/?$", ConversationListView.as_view()),
     re_path(rf"^conversations/(?P<conversation_id>{ID})/?$", ConversationView.as_view()),
     re_path(rf"^conversations/(?P<conversation_id>{ID})/messages/?$", ConversationMessagesView.as_view()),
+    re_path(r"^opt-outs/?$", OptOutListView.as_view()),
+    re_path(rf"^opt-outs/(?P<opt_out_id>{ID})/?$", OptOutView.as_view()),
+    re_path(rf"^media/(?P<media_id>{ID})/?$", MediaView.as_view()),
 ]

@@ -2,6 +2,8 @@
 
 from conversations.models.conversation import Conversation
 from conversations.models.event import MessageEvent
+from conversations.models.media import Media
 from conversations.models.message import Message
+from conversations.models.opt_out import OptOut
 
-__all__ = ["Conversation", "Message", "MessageEvent"]
+__all__ = ["Conversation", "Media", "Message", "MessageEvent", "OptOut"]

@@ -104,6 +104,11 @@ class Conversation(models.Model):
     def __str__(self) -> str:
         return self.title or f"{self.participant_from} – {self.participant_to}"
 
+    @property
+    def participants(self) -> frozenset[str]:
+        """Both addresses, comparable whatever their case."""
+        return frozenset({self.participant_from.casefold(), self.participant_to.casefold()})
+
     def get_absolute_url(self) -> str:
         """Return its path in the API."""
         return f"/api/v1/conversations/{self.id}"

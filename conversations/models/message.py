@@ -1,4 +1,4 @@
-"""A message, the life of it, and what was recorded on the way."""
+"""A message, and the life of it."""
 
 import json
 import logging
@@ -14,14 +14,31 @@ from django.db.models import Q
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from conversations.addresses import normalise_leniently, participants_key
+from conversations import mail_links
+from conversations.addresses import participants_key
 from conversations.models import statements
 from conversations.models.conversation import Conversation
 from conversations.models.event import MessageEvent
+from conversations.models.opt_out import OptOut
 from conversations.models.status import MOVES, RAISED_BY_AN_EARLIER_ATTEMPT, Status
-from providers.base import Channel, DeliveryReport, InboundMessage, OutboundMessage
+from providers.base import Channel, DeliveryReport, OutboundMessage
 
 logger = logging.getLogger(__name__)
+
+RECIPIENT_OPTED_OUT = "The recipient has opted out of messages from this sender."
+# What the database decides while it inserts a message, in the order in which it answers.
+DECIDED_AT_INSERT = (
+    "conversation_id",
+    "status",
+    "next_attempt_at",
+    "expires_at",
+    "failed_at",
+    "error_code",
+    "error_message",
+    "created_at",
+)
+# Longer Message-IDs than any mail program makes are not kept: they could not be indexed.
+MESSAGE_ID_CHARACTERS = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +56,8 @@ class Outcome:
     """Seconds until the next try; set exactly when `status` is pending."""
     unspent_lease: datetime | None = None
     """Set to the lease's end when the call was never begun, so that the attempt is given back."""
+    opted_out: bool = False
+    """Whether the provider said that the recipient wants nothing more from this sender."""
 
 
 def channel_type_of(message_type: str) -> Conversation.ChannelType:
@@ -79,11 +98,18 @@ def _insert_parameters(message: "Message", conversation_type: str) -> dict[str, 
         "send_at": message.send_at,
         "expires_at": message.expires_at,
         "expires_after": timedelta(seconds=settings.EXPIRES_AFTER_SECONDS),
+        "opted_out_sentence": RECIPIENT_OPTED_OUT,
+        "unsubscribe": message.unsubscribe,
+        "newly_written": message.newly_written,
+        "message_id_header": message.message_id_header,
+        "reference_headers": json.dumps(message.reference_headers),
+        "automatic": message.automatic,
     }
 
 
-def _inserted(message: "Message", row: tuple[UUID, datetime | None, datetime | None, datetime]) -> "Message":
-    message.conversation_id, message.next_attempt_at, message.expires_at, message.created_at = row
+def _inserted(message: "Message", row: Sequence[Any]) -> "Message":
+    for name, value in zip(DECIDED_AT_INSERT, row, strict=True):
+        setattr(message, name, value)
     message.updated_at = message.created_at
     message._state.adding = False
     message._state.db = connection.alias
@@ -114,29 +140,15 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Insert an outbound message with its conversation and its first event; return it as it stands then.
 
         It joins its parent's conversation; else (or where that is closed) the pair's open direct one, made if needed;
-        with type `thread` always a new one. One statement, so it holds wholly or not at all without a transaction.
+        with type `thread` always a new one. One statement, so it holds wholly or not at all without a transaction. To a
+        recipient who opted out it is `failed` at once.
         """
+        if message.type == Message.Type.EMAIL:
+            message.take_mail_headers()
         parent_id = message.parent.conversation_id if message.parent else None
-        return self._insert(message, conversation_type, parent_id)
+        return self.insert(message, conversation_type, parent_id)
 
-    def receive(self, provider: str, inbound: InboundMessage) -> "Message":
-        """Insert an inbound message once, however often and from how many sides at a time it comes; return it.
-
-        It joins the open conversation in which we last wrote to its sender from its recipient, else the pair's open
-        direct one, made if needed.
-        """
-        message = Message.of_inbound(provider, inbound)
-        known = {"provider": provider, "provider_message_id": message.provider_message_id}
-        if message.provider_message_id and (received := self.filter(**known).first()):
-            return received
-        key = key_of(message.type, message.sender, message.recipient)
-        try:
-            with transaction.atomic():
-                return self._insert(message, Conversation.Type.DIRECT, Conversation.objects.last_written_in(key))
-        except IntegrityError:
-            return self.get(**known)
-
-    def _insert(self, message: "Message", conversation_type: str, joined_conversation_id: UUID | None) -> "Message":
+    def insert(self, message: "Message", conversation_type: str, joined_conversation_id: UUID | None) -> "Message":
         """Insert a message into a conversation by its id while that is open, else into the one of its pair."""
         parameters = _insert_parameters(message, conversation_type)
         with connection.cursor() as cursor:
@@ -173,19 +185,22 @@ class MessageQuerySet(models.QuerySet["Message"]):
             return set()
         with connection.cursor() as cursor:
             cursor.execute(statements.RECORD_OUTCOMES, _outcome_parameters(outcomes))
-            return {row[0] for row in cursor.fetchall()}
+            written = {row[0] for row in cursor.fetchall()}
+        for message in self.filter(pk__in=[outcome.message_id for outcome in outcomes if outcome.opted_out]):
+            message.opt_recipient_out(OptOut.Source.PROVIDER)
+        return written
 
-    def apply_report(self, provider: str, report: DeliveryReport) -> bool:
+    def apply_report(self, provider: str, report: DeliveryReport, *, received_at: datetime | None = None) -> bool:
         """Let a provider's report take effect; return False if no message of ours is meant.
 
         Any order and any number of repetitions end in the same row. What changes no status is an event in the
-        timeline.
+        timeline; `received_at` (now) stands in for the time where the report has none.
         """
         with transaction.atomic():
             message = self._reported_on(provider, report)
             if message is None:
                 return False
-            message.take_report(report)
+            message.take_report(report, received_at or timezone.now())
             return True
 
     def _reported_on(self, provider: str, report: DeliveryReport) -> "Message | None":
@@ -259,6 +274,14 @@ class Message(models.Model):
     on_unresolved = models.CharField(max_length=6, choices=OnUnresolved.choices, blank=True)
     request_id = models.CharField(max_length=128, blank=True)
 
+    # Email's: whether it offers one-click unsubscribe; what was newly written above a quoted mail; how mails name each
+    # other (RFC 5322, 3.6.4); whether a machine wrote it (RFC 3834).
+    unsubscribe = models.BooleanField(default=False)
+    newly_written = models.TextField(blank=True)
+    message_id_header = models.CharField("Message-ID", max_length=MESSAGE_ID_CHARACTERS, blank=True)
+    reference_headers = models.JSONField("References", default=list, blank=True)
+    automatic = models.BooleanField(default=False)
+
     provider = models.CharField(max_length=50, blank=True)
     provider_message_id = models.CharField(max_length=255, blank=True)
     attempts = models.PositiveIntegerField(default=0)
@@ -276,6 +299,9 @@ class Message(models.Model):
     updated_at = models.DateTimeField()
 
     objects: ClassVar[models.Manager["Message"]] = MessageQuerySet.as_manager()
+
+    recipient_opted_out = False
+    """What a claim found; False for messages that come from elsewhere."""
 
     if TYPE_CHECKING:
         conversation_id: UUID
@@ -318,28 +344,13 @@ class Message(models.Model):
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="messages_to_expire"),
             models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
             models.Index(fields=["conversation", "-created_at", "-id"], name="messages_of_conversation"),
+            models.Index(
+                fields=["message_id_header"], condition=~Q(message_id_header=""), name="messages_by_message_id_header"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
-
-    @classmethod
-    def of_inbound(cls, provider: str, inbound: InboundMessage) -> "Message":
-        """Return an unsaved message for what a provider brought. Inbound addresses are never refused."""
-        return cls(
-            direction=cls.Direction.INBOUND,
-            status=Status.RECEIVED,
-            type=inbound.channel,
-            sender=normalise_leniently(inbound.sender),
-            recipient=normalise_leniently(inbound.recipient),
-            subject=inbound.subject[:998],
-            body=inbound.body,
-            html=inbound.html,
-            attachments=[media.url for media in inbound.media if media.url],
-            segments=inbound.segments,
-            provider=provider,
-            provider_message_id=inbound.provider_message_id[:255],
-        )
 
     def get_absolute_url(self) -> str:
         """Return its path in the API."""
@@ -367,13 +378,40 @@ class Message(models.Model):
             subject=self.subject,
             html=self.html,
             attachments=tuple(self.attachments),
+            **(self._mail_headers() if self.type == self.Type.EMAIL else {}),
         )
 
-    def take_report(self, report: DeliveryReport) -> None:
+    def _mail_headers(self) -> dict[str, Any]:
+        return {
+            "message_id_header": self.message_id_header,
+            "references": tuple(self.reference_headers),
+            "reply_to": mail_links.reply_address(self.id),
+            "unsubscribe_url": mail_links.unsubscribe_url(self.id) if self.unsubscribe else "",
+        }
+
+    def take_mail_headers(self) -> None:
+        """Take the headers by which an answer finds back to this outbound mail, and by which it answers its parent."""
+        self.message_id_header = mail_links.message_id_header(self.id, self.sender)
+        if self.parent and self.parent.message_id_header:
+            self.reference_headers = [*self.parent.reference_headers, self.parent.message_id_header]
+
+    def opt_recipient_out(self, source: str, at: datetime | None = None) -> None:
+        """Let the recipient of this outbound message get nothing more from its sender."""
+        OptOut.objects.opt_out(channel_type_of(self.type), self.sender, self.recipient, source=source, at=at)
+
+    def take_report(self, report: DeliveryReport, received_at: datetime) -> None:
         """Move as the report says, if it may, and record it once. The row must be locked by the caller."""
-        attempt = report.attempt or self.attempts
-        if report.status is not None and self._may_move(Status(report.status), attempt):
+        attempt, at = report.attempt or self.attempts, report.occurred_at or received_at
+        moves = report.status is not None and self._may_move(Status(report.status), attempt)
+        if moves:
             self._move_as_reported(report)
+        if report.status is not None and (moves or attempt == self.attempts):
+            self._note_time(Status(report.status), at)
+            self.save()
+        if attempt == self.attempts and not self.provider_message_id:
+            self._keep_provider_message_id(report.provider_message_id)
+        if report.opt_out is not None:
+            self.opt_recipient_out(report.opt_out, at)
         self.events.get_or_create(
             status=(report.status or report.provider_status)[:30],
             attempt=attempt,
@@ -393,19 +431,18 @@ class Message(models.Model):
         return self.events.filter(status=Status.DELIVERED).exclude(attempt=attempt).exists()
 
     def _move_as_reported(self, report: DeliveryReport) -> None:
-        at = report.occurred_at or timezone.now()
         self.status = report.status or self.status
         self.next_attempt_at = self.lease_expires_at = None
-        self.sent_at = self.sent_at or at
-        if self.status == Status.DELIVERED:
-            self.delivered_at = at
-        if self.status == Status.UNDELIVERED:
-            self.failed_at = at
         self.error_code, self.error_message = report.error_code[:50], report.error_message[:500]
         self.updated_at = timezone.now()
-        self.save()
-        if report.provider_message_id and not self.provider_message_id:
-            self._keep_provider_message_id(report.provider_message_id)
+
+    def _note_time(self, status: Status, at: datetime) -> None:
+        """Keep when something happened, also where the status knows better already: the earliest time counts."""
+        self.sent_at = min(self.sent_at or at, at)
+        if status == Status.DELIVERED:
+            self.delivered_at = min(self.delivered_at or at, at)
+        if status == Status.UNDELIVERED:
+            self.failed_at = min(self.failed_at or at, at)
 
     def _keep_provider_message_id(self, provider_message_id: str) -> None:
         """Keep the provider's id, unless another message has it: then that is an event, and the report stands."""

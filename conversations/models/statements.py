@@ -4,6 +4,12 @@ Each is one SQL statement, so each holds wholly or not at all. Rows are locked i
 by id, so that no two of them can block each other for ever.
 """
 
+# Compared by PostgreSQL on both sides, so that one rule of case decides; an index answers it.
+OPTED_OUT = """EXISTS (
+    SELECT FROM conversations_optout AS opt_out
+    WHERE opt_out.channel_type = {channel_type} AND lower(opt_out.our_address) = lower({sender})
+      AND lower(opt_out.their_address) = lower({recipient}) AND opt_out.lifted_at IS NULL)"""
+
 OPEN_CONVERSATION = """
 WITH conversation AS (
     INSERT INTO conversations_conversation AS c (
@@ -28,34 +34,46 @@ WITH conversation AS (
 )"""
 
 # The time is read while the conversation's row is locked: within a conversation, created_at is the order of acceptance
-# whichever process, on whichever machine, accepted.
+# whichever process, on whichever machine, accepted. To somebody who opted out nothing is sent, as is known at once.
 INSERT_MESSAGE = """,
-accepted AS MATERIALIZED (SELECT id AS conversation_id, clock_timestamp() AS at FROM conversation),
+accepted AS MATERIALIZED (
+    SELECT id AS conversation_id, clock_timestamp() AS at,
+        CASE WHEN %(status)s = 'pending' AND {opted_out} THEN 'failed' ELSE %(status)s END AS status
+    FROM conversation
+),
 message AS (
     INSERT INTO conversations_message (
         id, conversation_id, parent_id, direction, status, type, sender, recipient, subject, body, html, attachments,
         metadata, segments, on_unresolved, request_id, provider, provider_message_id, attempts, next_attempt_at,
-        error_code, error_message, send_at, expires_at, created_at, updated_at)
+        error_code, error_message, send_at, expires_at, failed_at, created_at, updated_at,
+        unsubscribe, newly_written, message_id_header, reference_headers, automatic)
     SELECT
-        %(id)s, conversation_id, %(parent_id)s, %(direction)s, %(status)s, %(type)s, %(sender)s, %(recipient)s,
+        %(id)s, conversation_id, %(parent_id)s, %(direction)s, status, %(type)s, %(sender)s, %(recipient)s,
         %(subject)s, %(body)s, %(html)s, %(attachments)s::jsonb, %(metadata)s::jsonb, %(segments)s, %(on_unresolved)s,
         %(request_id)s, %(provider)s, %(provider_message_id)s, 0,
-        CASE WHEN %(status)s = 'pending' THEN GREATEST(%(send_at)s::timestamptz, at) END,
-        '', '', %(send_at)s::timestamptz,
-        CASE WHEN %(status)s = 'pending' THEN COALESCE(
+        CASE WHEN status = 'pending' THEN GREATEST(%(send_at)s::timestamptz, at) END,
+        CASE WHEN status = 'failed' THEN 'recipient_opted_out' ELSE '' END,
+        CASE WHEN status = 'failed' THEN %(opted_out_sentence)s ELSE '' END,
+        %(send_at)s::timestamptz,
+        CASE WHEN status <> 'received' THEN COALESCE(
             %(expires_at)s::timestamptz,
             GREATEST(%(send_at)s::timestamptz, at) + %(expires_after)s::interval) END,
-        at, at
+        CASE WHEN status = 'failed' THEN at END,
+        at, at,
+        %(unsubscribe)s, %(newly_written)s, %(message_id_header)s, %(reference_headers)s::jsonb, %(automatic)s
     FROM accepted
-    RETURNING id, conversation_id, status, next_attempt_at, expires_at, created_at
+    RETURNING id, conversation_id, status, next_attempt_at, expires_at, failed_at, error_code, error_message, created_at
 ),
 event AS (
     INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
-    SELECT id, status, CASE WHEN status = 'pending' THEN 'observed' ELSE 'reported' END, 0, '',
-        CASE WHEN status = 'pending' THEN 'Accepted.' ELSE 'Received.' END, created_at
+    SELECT id, status, CASE WHEN status = 'received' THEN 'reported' ELSE 'observed' END, 0, error_code,
+        CASE status WHEN 'pending' THEN 'Accepted.' WHEN 'received' THEN 'Received.' ELSE error_message END, created_at
     FROM message
 )
-SELECT conversation_id, next_attempt_at, expires_at, created_at FROM message"""
+SELECT conversation_id, status, next_attempt_at, expires_at, failed_at, error_code, error_message, created_at
+FROM message""".replace(
+    "{opted_out}", OPTED_OUT.format(channel_type="%(channel_type)s", sender="%(sender)s", recipient="%(recipient)s")
+)
 
 # Both NOT EXISTS and the row locks see one snapshot, which is what keeps two workers out of one conversation without
 # locking it: the earliest due message is the only one of its line that any worker can see as free. The one gap, an
@@ -81,10 +99,15 @@ UPDATE conversations_message AS message
 SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL,
     lease_expires_at = statement_timestamp() + %(lease)s, updated_at = statement_timestamp()
 FROM free WHERE message.id = free.id
-RETURNING message.*"""
+RETURNING message.*, {opted_out} AS recipient_opted_out"""
 
-CLAIM_DUE = CLAIM.format(which="due.type = %(channel)s")
-CLAIM_ONE = CLAIM.format(which="due.id = %(id)s")
+_CLAIMED_OPTED_OUT = OPTED_OUT.format(
+    channel_type="CASE message.type WHEN 'email' THEN 'email' ELSE 'sms' END",
+    sender="message.sender",
+    recipient="message.recipient",
+)
+CLAIM_DUE = CLAIM.format(which="due.type = %(channel)s", opted_out=_CLAIMED_OPTED_OUT)
+CLAIM_ONE = CLAIM.format(which="due.id = %(id)s", opted_out=_CLAIMED_OPTED_OUT)
 
 # An acceptance that a callback outran moves nothing, and still brings what only it knows. An outcome that gives its
 # attempt back does so only under the lease it was claimed with: the number may be somebody else's by now.
@@ -129,7 +152,7 @@ event AS (
     INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
     SELECT id, status, 'observed', attempt, error_code,
         CASE WHEN status = 'sent' THEN 'The provider accepted it.' ELSE error_message END, statement_timestamp()
-    FROM moved WHERE unspent_lease IS NULL
+    FROM moved WHERE unspent_lease IS NULL OR status <> 'pending'
 )
 SELECT id FROM moved UNION ALL SELECT id FROM outrun"""
 

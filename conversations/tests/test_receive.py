@@ -1,8 +1,9 @@
 import pytest
 
+from conversations import receiving
 from conversations.models import Conversation, Message
 from conversations.tests.conftest import in_threads
-from providers.base import InboundMedia, InboundMessage
+from providers.base import InboundMessage
 
 pytestmark = pytest.mark.django_db
 
@@ -11,7 +12,7 @@ US, THEM = "+15551234567", "+15559876543"
 
 def receive(sid="SM1", **values):
     usual = {"channel": "sms", "sender": THEM, "recipient": US, "body": "Hi"}
-    return Message.objects.receive("twilio", InboundMessage(provider_message_id=sid, **{**usual, **values}))
+    return receiving.receive("twilio", InboundMessage(provider_message_id=sid, **{**usual, **values}))
 
 
 def test_an_inbound_message_is_received_and_unread():
@@ -65,8 +66,3 @@ def test_a_reply_wakes_an_archived_conversation(accept):
 @pytest.mark.parametrize("sender", ["12345", "ACME", "+1 (555) 987-6543", "?" * 300, "AMAZON VERIFY"])
 def test_no_inbound_address_is_refused(sender):
     assert receive(sender=sender).sender
-
-
-def test_what_came_along_is_named_by_its_url():
-    media = (InboundMedia(content_type="image/png", url="https://example.com/a.png"),)
-    assert receive(channel="mms", media=media).attachments == ["https://example.com/a.png"]

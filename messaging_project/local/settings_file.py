@@ -193,6 +193,8 @@ def _derived(ports: Mapping[str, int], given: Mapping[str, str], made: dict[str,
     for provider, account in (("TWILIO", "TWILIO_ACCOUNT_SID"), ("SENDGRID", "SENDGRID_API_KEY")):
         if account in made:
             derived[f"{provider}_BASE_URL"] = f"http://127.0.0.1:{ports['SANDBOX_PORT']}"
+            # Media at the sandbox lies behind a redirect to another host name, as it does at Twilio.
+            derived["FETCH_ALLOW"] = f"localhost:{ports['SANDBOX_PORT']}"
     return made | {name: value for name, value in derived.items() if name not in given}
 
 

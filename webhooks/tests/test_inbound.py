@@ -64,7 +64,9 @@ def test_a_reply_joins_the_conversation_that_it_answers(client, accept):  # noqa
 def test_a_picture_makes_it_an_mms(client):
     text(client, NumMedia="1", MediaUrl0="https://api.twilio.com/2010/Media/ME1", MediaContentType0="image/jpeg")
     message = Message.objects.get()
-    assert (message.type, message.attachments) == ("mms", ["https://api.twilio.com/2010/Media/ME1"])
+    media = message.media.get()
+    assert (message.type, message.attachments) == ("mms", [media.get_absolute_url()])
+    assert (media.source_url, media.status) == ("https://api.twilio.com/2010/Media/ME1", "waiting")
 
 
 @pytest.mark.parametrize("missing", ["From", "To"])

@@ -1,0 +1,46 @@
+"""Files that came in, over HTTP."""
+
+from typing import Any
+
+from django.http import FileResponse
+from django.shortcuts import get_object_or_404
+from rest_framework.exceptions import APIException, NotFound
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from conversations.models import Media
+
+# What browsers draw and never run; SVG can carry scripts.
+SHOWN_INLINE = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp"})
+
+
+class NotYetFetched(APIException):
+    """The file is still at its provider."""
+
+    status_code = 503
+    default_code = "media_not_yet_fetched"
+    default_detail = "The file is still being fetched from the provider. Try again in a moment."
+    wait = 2
+
+
+class MediaView(APIView):
+    """One file."""
+
+    def get(self, request: Request, media_id: Any) -> FileResponse:
+        """Answer the file: images inline, everything else as a download. 404 with the reason if it is not to be had."""
+        media = get_object_or_404(Media, pk=media_id)
+        if media.status == Media.Status.WAITING:
+            raise NotYetFetched
+        if media.status == Media.Status.MISSING:
+            raise NotFound(media.error, code="media_missing")
+        inline = media.content_type in SHOWN_INLINE
+        response = FileResponse(
+            media.file.open(),
+            content_type=media.content_type if inline else "application/octet-stream",
+            as_attachment=not inline,
+            filename=media.filename or f"{media.id}",
+        )
+        response["X-Content-Type-Options"] = "nosniff"
+        response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+        response["Cache-Control"] = "private, max-age=3600"
+        return response

@@ -1,0 +1,181 @@
+"""Pictures and files that came in."""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import default_storage
+from django.db import connection, models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from providers import fetch, routes
+from providers.base import InboundMedia
+from providers.fetch import Refused, Unreachable
+
+logger = logging.getLogger(__name__)
+
+FETCH_SECONDS = 20.0
+FIRST_PAUSE_SECONDS, MOST_ATTEMPTS = 10, 10
+SPOOLED_BYTES = 1024 * 1024
+
+
+class MediaQuerySet(models.QuerySet["Media"]):
+    """What is done to many files."""
+
+    def store(self, inbound: Sequence[InboundMedia], folder: str) -> list["Media"]:
+        """Return unsaved rows for what came with a message; what was brought along is in the storage by then.
+
+        The same folder gives the same files, so a second try leaves nothing behind. Raises OSError, or what else the
+        storage raises, when it is away.
+        """
+        return [Media.of_inbound(each, number, f"{folder}/{number}") for number, each in enumerate(inbound)]
+
+    def take_due(self, limit: int) -> list["Media"]:
+        """Return files that have to be fetched now. They come due again by themselves unless that is written down."""
+        with connection.cursor() as cursor:
+            cursor.execute(TAKE_DUE, {"limit": limit, "pause": FIRST_PAUSE_SECONDS})
+            taken = [row[0] for row in cursor.fetchall()]
+        return list(self.filter(pk__in=taken).select_related("message"))
+
+    def write_down(self, media: Sequence["Media"]) -> None:
+        """Save what came of fetching; a file whose message was deleted meanwhile stays gone."""
+        self.bulk_update(media, ["status", "content_type", "file", "size", "error", "next_attempt_at"])
+
+    def is_due(self) -> bool:
+        """Say whether any file has to be fetched now."""
+        return self.filter(next_attempt_at__lte=timezone.now()).exists()
+
+
+TAKE_DUE = """
+UPDATE conversations_media AS media
+SET attempts = attempts + 1,
+    next_attempt_at = statement_timestamp() + %(pause)s * power(2, attempts + 1) * interval '1 second'
+FROM (
+    SELECT id FROM conversations_media WHERE next_attempt_at <= statement_timestamp()
+    ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+) AS due
+WHERE media.id = due.id
+RETURNING media.id"""
+
+
+class Media(models.Model):
+    """A picture or file that came with a message: still at its provider, in our storage, or not to be had."""
+
+    class Status(models.TextChoices):
+        """Where it is."""
+
+        WAITING = "waiting", "To be fetched"
+        STORED = "stored", "In the storage"
+        MISSING = "missing", "Not to be had"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    message = models.ForeignKey("conversations.Message", on_delete=models.CASCADE, related_name="media")
+    number = models.PositiveSmallIntegerField()
+    status = models.CharField(max_length=7, choices=Status.choices)
+    content_type = models.CharField(max_length=255)
+    filename = models.CharField(max_length=255, blank=True)
+    content_id = models.CharField(max_length=255, blank=True)
+    source_url = models.TextField(blank=True)
+    file = models.FileField(max_length=255, blank=True)
+    size = models.PositiveBigIntegerField(null=True)
+    error = models.CharField(max_length=200, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects: ClassVar[models.Manager["Media"]] = MediaQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        message_id: UUID
+
+    class Meta:
+        verbose_name_plural = "media"
+        constraints = [
+            models.UniqueConstraint(fields=["message", "number"], name="one_file_per_place_in_a_message"),
+            models.CheckConstraint(
+                condition=Q(status="waiting", next_attempt_at__isnull=False)
+                | (~Q(status="waiting") & Q(next_attempt_at__isnull=True)),
+                name="only_waiting_media_has_a_next_attempt",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(status="waiting"), name="media_to_fetch"),
+        ]
+        ordering = ["number"]
+
+    def __str__(self) -> str:
+        return f"media {self.pk}"
+
+    @classmethod
+    def of_inbound(cls, inbound: InboundMedia, number: int, name: str) -> "Media":
+        """Return an unsaved row for one file; its content, if it was brought along, is stored under `name`."""
+        media = cls(
+            number=number,
+            status=cls.Status.WAITING,
+            content_type=inbound.content_type[:255],
+            filename=inbound.filename[:255],
+            content_id=inbound.content_id[:255],
+            source_url=inbound.url,
+            next_attempt_at=timezone.now(),
+        )
+        if not inbound.url:
+            media._keep(ContentFile(inbound.content), name, len(inbound.content))
+        return media
+
+    def get_absolute_url(self) -> str:
+        """Return its path in the API."""
+        return f"/api/v1/media/{self.id}"
+
+    def fetch(self) -> None:
+        """Fetch it from its provider into the storage, once; the row, to be saved by the caller, says what came of it.
+
+        Touches no row, so that it can run beside others. What may work later keeps its next attempt.
+        """
+        account = routes.account_named(self.message.provider)
+        with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as content:
+            try:
+                fetched = fetch.fetch(
+                    self.source_url,
+                    cast("BinaryIO", content),
+                    allow=fetch.fetch_allow(),
+                    credentials=account.media_credentials(self.source_url) if account else None,
+                    most_bytes=settings.MEDIA_MAX_BYTES,
+                    seconds=FETCH_SECONDS,
+                )
+            except Refused as error:
+                self._miss(str(error))
+            except Unreachable as error:
+                self.error = str(error)[:200]
+                if self.attempts >= MOST_ATTEMPTS:
+                    self._miss(str(error))
+            else:
+                self.content_type = fetched.content_type[:255]
+                self._keep_fetched(File(content), fetched.size)
+
+    def _keep_fetched(self, content: "File[Any]", size: int) -> None:
+        content.seek(0)
+        try:
+            self._keep(content, f"media/{self.message_id}/{self.number}", size)
+        except Exception as error:  # whatever the storage raises; it comes due again
+            logger.error("media %s could not be stored: %s", self.pk, type(error).__name__)
+            self.error = type(error).__name__
+
+    def _keep(self, content: "File[Any]", name: str, size: int) -> None:
+        if not any(fnmatchcase(self.content_type, allowed) for allowed in settings.MEDIA_TYPES):
+            self._miss("Files of this type are not kept (MEDIA_TYPES).")
+        elif size > settings.MEDIA_MAX_BYTES:
+            self._miss("The file is larger than what is kept (MEDIA_MAX_BYTES).")
+        else:
+            self.file, self.size = default_storage.save(name, content), size
+            self.status, self.next_attempt_at, self.error = self.Status.STORED, None, ""
+
+    def _miss(self, reason: str) -> None:
+        self.status, self.next_attempt_at, self.error = self.Status.MISSING, None, reason[:200]

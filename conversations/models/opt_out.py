@@ -1,0 +1,95 @@
+"""Who wants no more messages from which of our addresses."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from conversations.models.conversation import Conversation
+
+
+class OptOutQuerySet(models.QuerySet["OptOut"]):
+    """How opt-outs begin and end."""
+
+    def in_force(self) -> "OptOutQuerySet":
+        """Return those that hold now."""
+        return self.filter(lifted_at__isnull=True)
+
+    def between(self, channel_type: str, our_address: str, their_address: str) -> "OptOutQuerySet":
+        """Return those of one pair of addresses, in any case."""
+        return self.filter(
+            channel_type=channel_type, our_address__iexact=our_address, their_address__iexact=their_address
+        )
+
+    def opt_out(
+        self, channel_type: str, our_address: str, their_address: str, *, source: str, at: datetime | None = None
+    ) -> "OptOut":
+        """Let an opt-out hold from `at` (now) on, once; return the one that holds, or that was lifted after `at`."""
+        pair = self.between(channel_type, our_address, their_address)
+        lifted_later = pair.filter(lifted_at__gt=at).first() if at else None
+        if lifted_later is not None:
+            return lifted_later
+        opt_out = OptOut(
+            channel_type=channel_type,
+            our_address=our_address,
+            their_address=their_address,
+            source=source,
+            opted_out_at=at or timezone.now(),
+        )
+        self.bulk_create([opt_out], ignore_conflicts=True)
+        return pair.in_force().first() or opt_out
+
+    def lift(self, *, source: str) -> int:
+        """End those among these that hold; return how many there were."""
+        return self.in_force().update(lifted_at=timezone.now(), lifted_by=source)
+
+
+class OptOut(models.Model):
+    """One address's wish to get nothing more from one of ours on a channel. A lifted one is kept: it is evidence."""
+
+    class Source(models.TextChoices):
+        """On whose word it holds, or was lifted."""
+
+        KEYWORD = "keyword", "STOP or START by text"
+        PROVIDER = "provider", "The provider blocks it (Twilio 21610)"
+        UNSUBSCRIBE = "unsubscribe", "Unsubscribed at SendGrid"
+        SPAM_REPORT = "spam_report", "Reported as spam"
+        BOUNCE = "bounce", "The mailbox does not exist"
+        ONE_CLICK = "one_click", "One-click unsubscribe"
+        STAFF = "staff", "A member of staff"
+        CLIENT = "client", "An API client"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    channel_type = models.CharField(max_length=5, choices=Conversation.ChannelType.choices)
+    our_address = models.CharField(max_length=254)
+    their_address = models.CharField(max_length=254)
+    source = models.CharField(max_length=11, choices=Source.choices)
+    opted_out_at = models.DateTimeField()
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.CharField(max_length=11, choices=Source.choices, blank=True)
+
+    objects: ClassVar[models.Manager["OptOut"]] = OptOutQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "channel_type",
+                Lower("our_address"),
+                Lower("their_address"),
+                condition=Q(lifted_at__isnull=True),
+                name="one_opt_out_in_force_per_pair",
+            ),
+            models.CheckConstraint(condition=Q(channel_type__in=["sms", "email"]), name="opt_out_channel_in_words"),
+        ]
+        indexes = [models.Index(fields=["-opted_out_at", "-id"], name="opt_outs_latest_first")]
+
+    def __str__(self) -> str:
+        return f"{self.channel_type} opt-out {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        """Return its path in the API."""
+        return f"/api/v1/opt-outs/{self.id}"

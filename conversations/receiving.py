@@ -1,0 +1,109 @@
+"""Taking in what people wrote to us: into which conversation, with which files, and whether it was STOP."""
+
+from uuid import UUID, uuid4
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from conversations import mail_links
+from conversations.addresses import normalise_leniently
+from conversations.keywords import keyword_in
+from conversations.models import Conversation, Media, Message, MessageEvent, OptOut
+from conversations.models.message import MESSAGE_ID_CHARACTERS, channel_type_of, key_of
+from conversations.models.status import Status
+from conversations.quoted_text import newly_written
+from providers.base import InboundMessage, Keyword
+
+
+def receive(provider: str, inbound: InboundMessage) -> Message:
+    """Keep an inbound message once, however often and from how many sides at a time it comes; return it.
+
+    A mail joins the conversation of the message that it answers; anything else the open conversation in which we last
+    wrote to its sender from its recipient; else it goes to the pair's open direct one, made if needed. Files that it
+    brought along are in the storage by then, those still to be fetched are due. STOP and START take effect.
+    """
+    message = message_of(provider, inbound)
+    known = Message.objects.filter(provider=provider, provider_message_id=message.provider_message_id)
+    if message.provider_message_id and (received := known.first()):
+        return received
+    media = Media.objects.store(inbound.media, f"media/{message.provider_message_id or uuid4()}")
+    message.attachments = [each.get_absolute_url() for each in media]
+    try:
+        with transaction.atomic():
+            Message.objects.insert(message, Conversation.Type.DIRECT, conversation_of(message))
+            for each in media:
+                each.message = message
+            Media.objects.bulk_create(media)
+            heed_keyword(message, inbound.keyword)
+    except IntegrityError:
+        return known.get()
+    return message
+
+
+def message_of(provider: str, inbound: InboundMessage) -> Message:
+    """Return an unsaved message for what a provider brought. Inbound addresses are never refused."""
+    message = Message(
+        direction=Message.Direction.INBOUND,
+        status=Status.RECEIVED,
+        type=inbound.channel,
+        sender=normalise_leniently(inbound.sender),
+        recipient=normalise_leniently(inbound.recipient),
+        body=inbound.body,
+        segments=inbound.segments,
+        provider=provider,
+        provider_message_id=inbound.provider_message_id,
+    )
+    if inbound.channel == "email":
+        add_mail(message, inbound)
+    return message
+
+
+def add_mail(message: Message, inbound: InboundMessage) -> None:
+    """Add what only a mail has. One that came to a plus-address came to whoever sent what it answers."""
+    message.subject, message.html = inbound.subject[:998], inbound.html
+    message.newly_written = newly_written(inbound.body)
+    message.automatic = inbound.automatic
+    message.reference_headers = list(inbound.references)
+    if len(inbound.message_id_header) <= MESSAGE_ID_CHARACTERS:
+        message.message_id_header = inbound.message_id_header
+    if message_id := mail_links.message_replied_to(message.recipient):
+        message.parent = Message.objects.filter(pk=message_id).first()
+        if message.parent:
+            message.recipient = message.parent.sender
+    else:
+        message.parent = named_by(inbound, message.sender)
+
+
+def named_by(inbound: InboundMessage, sender: str) -> Message | None:
+    """Return the newest message that a mail says it answers, in whose conversation its sender takes part."""
+    headers = [header for header in (inbound.in_reply_to, *inbound.references) if header]
+    named = Q(pk__in=mail_links.message_ids_in(headers)) | Q(message_id_header__in=headers)
+    messages = Message.objects.filter(named, type=Message.Type.EMAIL).select_related("conversation")
+    newest_first = messages.order_by("-created_at")
+    return next((each for each in newest_first if sender.casefold() in each.conversation.participants), None)
+
+
+def conversation_of(message: Message) -> UUID | None:
+    """Return the conversation that an inbound message joins if that is open; None for the pair's direct one."""
+    if message.parent:
+        return message.parent.conversation_id
+    return Conversation.objects.last_written_in(key_of(message.type, message.sender, message.recipient))
+
+
+def heed_keyword(message: Message, recognised: Keyword | None) -> None:
+    """Let a STOP or START in a text take effect; what the provider recognised is worth more than the words."""
+    if message.type == Message.Type.EMAIL:
+        return
+    channel_type = channel_type_of(message.type)
+    ours, theirs = message.recipient, message.sender
+    match recognised or keyword_in(message.body):
+        case "stop":
+            OptOut.objects.opt_out(channel_type, ours, theirs, source=OptOut.Source.KEYWORD)
+            record(message, "opted_out", "The sender wants no more messages from this number.")
+        case "start" if OptOut.objects.between(channel_type, ours, theirs).lift(source=OptOut.Source.KEYWORD):
+            record(message, "opted_in", "The sender wants messages from this number again.")
+
+
+def record(message: Message, status: str, detail: str) -> None:
+    """Add to a message's timeline what we made of it."""
+    message.events.create(status=status, evidence=MessageEvent.Evidence.OBSERVED, detail=detail)

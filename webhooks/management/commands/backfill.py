@@ -1,0 +1,55 @@
+"""`manage.py backfill`: ask the providers for what they could not deliver, such as while the database was away."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from providers import routes
+from providers.base import CallbackPart, Provider
+from providers.errors import ProviderError
+from webhooks.management.commands import moment
+from webhooks.models import Receipt
+
+KEPT_AT_ONCE = 500
+
+
+class Command(BaseCommand):
+    """Keeps and applies what a provider holds and we have no receipt of. Running it twice changes nothing."""
+
+    help = "Fetch inbound messages and statuses that a provider holds and that never reached us."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """`--since` is needed."""
+        parser.add_argument("--since", type=moment, required=True, help="such as 2026-01-31T12:00Z")
+
+    def handle(self, *args: Any, since: datetime, **options: Any) -> None:
+        """CommandError with the provider's reason when it can't be asked."""
+        for name in routes.account_names():
+            account = routes.new_account(name)
+            try:
+                parts = asyncio.run(missed(account, since))
+            except ProviderError as error:
+                raise CommandError(f"{name} could not be asked: {error.message}") from None
+            new = sum(
+                self.apply(name, parts[start : start + KEPT_AT_ONCE]) for start in range(0, len(parts), KEPT_AT_ONCE)
+            )
+            self.stdout.write(f"{name}: {len(parts)} found, {new} new.")
+
+    def apply(self, name: str, parts: Sequence[CallbackPart]) -> int:
+        """Let facts take effect as if they had come; return how many had not yet."""
+        receipts = Receipt.objects.keep(name, parts, verified=True)
+        for receipt in receipts:
+            receipt.apply()
+        return len(receipts)
+
+
+async def missed(account: Provider, since: datetime) -> list[CallbackPart]:
+    """Return all that the account holds since then. Raises `ProviderError`."""
+    try:
+        return [part async for part in account.missed(since)]
+    finally:
+        await account.close()

@@ -1,0 +1,177 @@
+"""What is kept of callbacks: where, for how long, and how it is applied again."""
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from conversations.models import Conversation, Message
+from conversations.tests.conftest import accept  # noqa: F401
+from webhooks import tasks, views
+from webhooks.models import Receipt, Refusal
+from webhooks.tests.test_doors import TWILIO, event, mailed, sendgrid, sent, twilio  # noqa: F401
+from webhooks.tests.test_inbound import mail, text
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def own_media(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+
+
+def command(name, *arguments):
+    out = StringIO()
+    call_command(name, *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_mail_is_kept_byte_for_byte_in_the_storage_for_its_owner_alone(client, tmp_path):
+    mail(client, text="Grüße")
+    receipt = Receipt.objects.get()
+    assert "Grüße".encode() in (tmp_path / receipt.body.name).read_bytes()
+    assert "Grüße" not in str(receipt.payload)
+    assert (tmp_path / receipt.body.name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_mail_again_is_one_receipt_and_one_file(client, tmp_path):
+    for _ in range(3):
+        mail(client, headers="Message-ID: <1@x>")
+    assert Receipt.objects.count() == Message.objects.count() == 1
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
+def test_a_large_mail_is_applied_by_the_sweep(client):
+    mail(client, text="x" * (views.APPLIED_AT_ONCE_BYTES + 1))
+    assert not Message.objects.exists()
+    tasks.sweep()
+    assert len(Message.objects.get().body) > views.APPLIED_AT_ONCE_BYTES
+
+
+def test_a_mail_of_thirty_megabytes_is_taken(client):
+    assert mail(client, text="x" * 30 * 1024 * 1024).status_code == 200
+    tasks.sweep()
+    assert len(Message.objects.get().body) == 30 * 1024 * 1024
+
+
+def test_a_mail_over_the_limit_is_answered_kept_without_its_body_and_counted(client):
+    assert mail(client, text="x" * 36 * 1024 * 1024).json() == {"status": "ok"}
+    assert Receipt.objects.get().payload == {"oversized": True}
+    assert Refusal.objects.get(provider="sendgrid", reason="oversized").count == 1
+
+
+def test_a_storage_that_is_away_is_503_so_that_the_mail_comes_again(client, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path / "file" / "below"
+    (tmp_path / "file").write_text("where a directory should be")
+    answer = mail(client)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert not Receipt.objects.exists()
+
+
+def test_what_was_not_let_in_is_counted_by_its_reason(client, settings):
+    settings.TRUST_LOCAL_REQUESTS = False
+    for _ in range(3):
+        client.post(TWILIO, "x=1", content_type="application/x-www-form-urlencoded")
+    client.post(TWILIO, "x=1", content_type="application/x-www-form-urlencoded", headers={"X-Twilio-Signature": "bm8="})
+    assert dict(Refusal.objects.values_list("reason", "count")) == {"unsigned": 3, "forged": 1}
+
+
+def test_a_receipt_that_fails_for_a_day_says_so_and_rests(client, sent, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(Message, "take_report", lambda *_: 1 / 0)
+    twilio(client, sent.pk)
+    Receipt.objects.update(next_attempt_at=timezone.now(), received_at=timezone.now() - timedelta(hours=25))
+    tasks.sweep()
+    receipt = Receipt.objects.get()
+    assert (receipt.result, receipt.next_attempt_at) == ("failed", None)
+
+
+def test_settled_receipts_are_forgotten_in_time_with_their_mails(client, sent, settings, tmp_path):  # noqa: F811
+    mail(client)
+    twilio(client, sent.pk)
+    text(client)
+    waiting = Receipt.objects.latest("id")
+    Receipt.objects.update(received_at=timezone.now() - timedelta(days=settings.RECEIPT_RETENTION_DAYS, hours=1))
+    Receipt.objects.filter(pk=waiting.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1))
+    tasks.sweep()
+    assert list(Receipt.objects.all()) == [waiting]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert Message.objects.filter(direction="inbound").count() == 2
+
+
+def test_younger_receipts_stay(client):
+    text(client)
+    tasks.sweep()
+    assert Receipt.objects.count() == 1
+
+
+def test_replaying_everything_changes_nothing(client, sent, mailed):  # noqa: F811
+    text(client), mail(client, headers="Message-ID: <1@x>"), twilio(client, sent.pk)
+    sendgrid(client, [event(mailed.pk, "processed"), event(mailed.pk), event(mailed.pk, "open")])
+
+    def everything():
+        rows = [list(Message.objects.order_by("pk").values()), list(Conversation.objects.order_by("pk").values())]
+        events = Message.objects.order_by("pk", "events__pk").values_list("pk", "events__status", "events__at")
+        return [*rows, list(events)]
+
+    before = everything()
+    assert command("replay_receipts", "--since", "2020-01-01") == "6 receipts applied again.\n"
+    assert everything() == before
+
+
+def test_a_receipt_that_was_given_up_is_replayed_by_hand(client, sent):  # noqa: F811
+    twilio(client, "")
+    Receipt.objects.update(next_attempt_at=None)
+    Message.objects.update(provider_message_id="SM" + "1" * 32)
+    assert "1 receipts would" in command("replay_receipts", "--result", "orphan", "--dry-run")
+    assert Receipt.objects.get().result == "orphan"
+    command("replay_receipts", str(Receipt.objects.get().pk))
+    sent.refresh_from_db()
+    assert (sent.status, Receipt.objects.get().result) == ("delivered", "applied")
+
+
+def test_replaying_is_narrowed_by_provider_and_time(client, sent):  # noqa: F811
+    text(client), mail(client)
+    assert "1 receipts" in command("replay_receipts", "--provider", "sendgrid", "--dry-run")
+    assert "0 receipts" in command("replay_receipts", "--until", "2020-01-01T00:00Z", "--dry-run")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--since", "yesterday"]])
+def test_replaying_without_saying_what_is_an_error(arguments):
+    with pytest.raises(CommandError):
+        command("replay_receipts", *arguments)
+
+
+def status(client, provider):
+    return client.get(f"/api/v1/webhooks/status/{provider}")
+
+
+def test_the_status_of_a_door_counts_its_last_day(client, sent, settings):  # noqa: F811
+    twilio(client, sent.pk), twilio(client, "", MessageSid="SM" + "2" * 32), mail(client)
+    Receipt.objects.bulk_create(
+        [Receipt(provider="twilio", kind="status", payload={}, dedupe_key="old", verified=True, result="applied",
+                 received_at=timezone.now() - timedelta(hours=25))]
+    )  # fmt: skip
+    Refusal.objects.count_one("twilio", "forged")
+    answer = status(client, "twilio").json()
+    latest = Receipt.objects.filter(provider="twilio").latest("received_at").received_at
+    assert answer == {
+        "provider": "twilio",
+        "status": "active",
+        "statistics": {
+            "total_webhooks_24h": 3,
+            "processed_webhooks_24h": 1,
+            "error_webhooks_24h": 2,
+            "last_webhook_at": latest.isoformat().replace("+00:00", "Z"),
+        },
+    }
+
+
+def test_a_door_where_nothing_came_says_so(client):
+    assert status(client, "sendgrid").json()["statistics"]["last_webhook_at"] is None
+
+
+def test_the_status_of_an_unknown_provider_is_400(client):
+    answer = status(client, "pigeon")
+    assert (answer.status_code, answer.json()["code"]) == (400, "unknown_provider")
