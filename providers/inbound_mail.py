@@ -5,7 +5,6 @@ https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the
 addresses and ids, and RFC 3834 for automatic mail.
 """
 
-import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,6 @@ from providers.form_data import Field, boundary_of, read_form
 from providers.mime import content_of, header, media_type, plain_name, read_headers, read_mime
 from providers.wire import as_text, json_object, storable
 
-# Mail up to this size is kept whole inside its part; of a larger one only its size.
-INBOUND_BYTES = 1024 * 1024
 # More references than any thread needs; the newest are the last.
 MOST_REFERENCES = 100
 
@@ -55,42 +52,31 @@ class _Post:
 def read_part(callback: Callback) -> CallbackPart:
     """The mail in the callback, whole; nothing is refused, as SendGrid drops a refused mail for good.
 
-    The payload is {"content_type", "size", "body_base64"}, the body as it came; "" when it is over `INBOUND_BYTES`.
+    The payload is {"content_type", "size"}, the part's `body` the request's body as it came.
     """
     content_type = storable(callback.headers["content-type"])
-    kept = callback.body if len(callback.body) <= INBOUND_BYTES else b""
     return CallbackPart(
         dedupe_key=f"sendgrid:{_identity(content_type, callback.body)}",
         kind="inbound",
-        payload={
-            "content_type": content_type,
-            "size": len(callback.body),
-            "body_base64": base64.b64encode(kept).decode(),
-        },
+        payload={"content_type": content_type, "size": len(callback.body)},
+        body=callback.body,
     )
 
 
-def read_inbound(payload: Mapping[str, Any]) -> InboundMessage:
-    """See `Provider.read_inbound`. The payload is that of `read_part`; its body may be of any size."""
-    content_type, body = _body(payload)
+def read_inbound(payload: Mapping[str, Any], body: bytes) -> InboundMessage:
+    """See `Provider.read_inbound`. Payload and body are those of `read_part`."""
+    content_type = payload.get("content_type")
+    if not isinstance(content_type, str):
+        raise UnreadableCallback("The payload is not one of Inbound Parse.")
+    if not body and payload.get("size"):
+        raise UnreadableCallback("The mail was kept without its body.")
     try:
-        return _message(_post(content_type, body), _identity(content_type, body))
+        post = _post(content_type, body)
+        return _message(post, _identity(content_type, body, post))
     except UnreadableCallback:
         raise
     except Exception as error:  # the standard library promises nothing about broken mail
         raise UnreadableCallback(f"The mail can't be parsed ({type(error).__name__}).") from None
-
-
-def _body(payload: Mapping[str, Any]) -> tuple[str, bytes]:
-    content_type, kept = payload.get("content_type"), payload.get("body_base64")
-    if not (isinstance(content_type, str) and isinstance(kept, str)):
-        raise UnreadableCallback("The payload is not one of Inbound Parse.")
-    if not kept:
-        raise UnreadableCallback("The mail was kept without its body.")
-    try:
-        return content_type, base64.b64decode(kept, validate=True)
-    except ValueError:
-        raise UnreadableCallback("The payload is not base64.") from None
 
 
 def _post(content_type: str, body: bytes) -> _Post:
@@ -104,13 +90,13 @@ def _json(fields: Mapping[str, Field], name: str) -> dict[str, Any]:
     return json_object(fields[name].content) if name in fields else {}
 
 
-def _identity(content_type: str, body: bytes) -> str:
+def _identity(content_type: str, body: bytes, post: _Post | None = None) -> str:
     """What the mail is known by when it comes again: Message-ID and envelope recipients; no event id exists.
 
     Without a Message-ID, or in what is no form, the bytes without their boundary, which is new at every repetition.
     """
     try:
-        post = _post(content_type, body)
+        post = post or _post(content_type, body)
         message_id = _first_id(header(post.headers, "Message-ID"))
         told = json.dumps([message_id, _recipients(post.envelope)]).encode()
     except Exception:  # as for reading; a mail that can't be read has an identity all the same

@@ -6,7 +6,7 @@ place that reads both the settings and the adapters.
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -28,6 +28,16 @@ def account_for(channel: Channel) -> Provider:
 def account_named(name: str) -> Provider | None:
     """The account that a callback or a message names, None for a name that we do not have."""
     return _account(name) if name in _MAKERS else None
+
+
+def account_names() -> Sequence[str]:
+    """The accounts that there are."""
+    return list(_MAKERS)
+
+
+def new_account(name: str) -> Provider:
+    """An adapter of one's own, to be closed by whoever asked: the shared one belongs to the loop that sends."""
+    return _MAKERS[name]()
 
 
 def forget_accounts() -> None:
@@ -56,6 +66,9 @@ def _twilio() -> Provider:
         base_url=settings.TWILIO_BASE_URL,
         callback_url=_twilio_callback_url(),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
+        secondary_auth_token=settings.TWILIO_SECONDARY_AUTH_TOKEN,
+        subaccount_tokens=settings.TWILIO_SUBACCOUNT_TOKENS,
+        shared_keys=settings.TWILIO_SHARED_KEYS,
     )
 
 
@@ -71,6 +84,8 @@ def _sendgrid() -> Provider:
         api_key=settings.SENDGRID_API_KEY,
         base_url=settings.SENDGRID_BASE_URL,
         webhook_public_key=settings.SENDGRID_WEBHOOK_PUBLIC_KEY,
+        inbound_public_key=settings.SENDGRID_INBOUND_PUBLIC_KEY,
+        inbound_secret=settings.SENDGRID_INBOUND_SECRET,
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
         connections=settings.CALLS_IN_FLIGHT,
     )

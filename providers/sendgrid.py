@@ -1,4 +1,4 @@
-"""SendGrid: email through its SDK, and the events that SendGrid sends; `providers.inbound_mail` reads mail.
+"""SendGrid: email through its SDK. `providers.sendgrid_events` reads its events, `providers.inbound_mail` its mail.
 
 A message is offered by one `POST /v3/mail/send`, without any retry. The SDK opens a connection at every call; below it
 lies a pool of kept-alive ones. Our id and attempt travel in `custom_args`, which every event brings back.
@@ -6,33 +6,39 @@ lies a pool of kept-alive ones. Our id and attempt travel in `custom_args`, whic
 Attachments are linked, not fetched: their URLs are appended to the text, under "Attachments:", one a line, and to the
 HTML as a list of links. So no stranger's URL is opened here, and a mail stays small.
 
-Sources: https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/errors and
-https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event.
+A mail's headers may be ours but for those that SendGrid reserves (x-sg-id, x-sg-eid, Received, DKIM-Signature,
+Content-Type, Content-Transfer-Encoding, To, From, Subject, Reply-To, CC, BCC): Message-ID is not one of them.
+
+Sources: https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/errors (refusals),
+https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send (headers) and
+https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features.
 """
 
 import asyncio
 import base64
-import json
+import hmac
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from html import escape
 from typing import Any
+from urllib.parse import parse_qs
 
 import urllib3
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from python_http_client.client import Response
 from python_http_client.exceptions import HTTPError
 from sendgrid import SendGridAPIClient
 from sendgrid.helpers.eventwebhook import EventWebhook, EventWebhookHeader
-from sendgrid.helpers.mail import Content, CustomArg, From, Mail, MimeType, Personalization, To
+from sendgrid.helpers.mail import Content, CustomArg, From, Header, Mail, MimeType, Personalization, ReplyTo, To
 from sendgrid.helpers.mail.exceptions import ApiKeyIncludedException
 
-from providers import inbound_mail
+from providers import inbound_mail, sendgrid_events
 from providers.base import (
     Accepted,
     Callback,
@@ -40,17 +46,20 @@ from providers.base import (
     DeliveryReport,
     InboundMessage,
     OutboundMessage,
-    ReportedStatus,
     Signature,
 )
-from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain, UnreadableCallback
+from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
 from providers.pool import Call, PooledClient, kept_alive
-from providers.wire import as_attempt, as_provider_id, as_uuid, json_object, retry_after, storable, wait_until
+from providers.wire import as_provider_id, json_object, retry_after, wait_until
 
 logger = logging.getLogger(__name__)
 
 # SendGrid refuses a mail without a subject, and ours is optional.
 NO_SUBJECT = "(no subject)"
+# A line of a header may have 998 characters (RFC 5322 §2.1.1), and nobody folds ours.
+REFERENCES_BYTES = 900
+# Ids of mail that came in were written by strangers; what is none would have the whole mail refused.
+_MESSAGE_ID = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]+>")
 
 _MISCONFIGURED: Mapping[str, str] = {
     "no_credentials": "No credentials: set SENDGRID_API_KEY.",
@@ -78,46 +87,16 @@ _NEVER_LEFT: Sequence[tuple[type[Exception], str, str]] = (
     (OSError, "connect", "No connection to SendGrid could be made."),
 )
 
-# SendGrid's word → ours. `deferred` is still on its way; a word that is missing (open, click, …) changes no status.
-_STATUSES: Mapping[str, ReportedStatus | None] = {
-    "processed": "sent",
-    "deferred": None,
-    "delivered": "delivered",
-    "bounce": "undelivered",
-    "dropped": "undelivered",
-}
-
-# Enhanced status codes of RFC 3463, as bounces carry them, and why SendGrid itself dropped a mail.
-_FAILURES: Mapping[str, str] = {
-    "5.1.1": "The mailbox does not exist.",
-    "5.1.2": "The domain of the recipient takes no mail.",
-    "5.2.1": "The mailbox is disabled.",
-    "5.2.2": "The mailbox is full.",
-    "5.2.3": "The message is too large for the mailbox.",
-    "5.3.4": "The message is too large for the receiving server.",
-    "5.4.1": "The receiving server could not be reached.",
-    "5.7.1": "The receiving server refused the message by policy.",
-    "5.7.26": "The receiving server could not authenticate the sender's domain.",
-}
-_DROPS: Mapping[str, str] = {
-    "Bounced Address": "SendGrid did not try: an earlier mail to this recipient bounced.",
-    "Unsubscribed Address": "SendGrid did not try: the recipient has unsubscribed.",
-    "Spam Reporting Address": "SendGrid did not try: the recipient reported an earlier mail as spam.",
-    "Invalid": "SendGrid did not try: the recipient's address is invalid.",
-    "Spam Content (if Spam Checker app is enabled)": "SendGrid did not try: the content looks like spam.",
-    "Recipient List over Package Quota": "SendGrid did not try: the account's quota is used up.",
-}
-
-# What an event is known by. Not sg_event_id: it may change when SendGrid sends the event again.
-_IDENTITY = ("email", "event", "timestamp", "sg_message_id", "reason", "response", "url")
-
 
 class SendGridAccount:
     """One SendGrid account, as `providers.base.Provider` promises.
 
-    `base_url` is SendGrid's API or what stands in for it; `webhook_public_key` the verification key that SendGrid shows
-    for its event webhook (base64 of DER); `timeout` is the longest that a call may take, in seconds, and `connections`
-    how many may be under way. Without an API key nothing is sent, without the public key no callback is believed.
+    `base_url` is SendGrid's API or what stands in for it; `timeout` is the longest that a call may take, in seconds,
+    and `connections` how many may be under way. Without an API key nothing is sent.
+
+    `webhook_public_key` is the verification key that SendGrid shows for its event webhook (base64 of DER), and
+    `inbound_public_key` the one of Inbound Parse, "" when it is the same. `inbound_secret` is what may stand in the URL
+    of Inbound Parse, as `secret=…`, where that is not signed. Without keys and secret no callback is believed.
     """
 
     def __init__(
@@ -127,12 +106,18 @@ class SendGridAccount:
         base_url: str,
         webhook_public_key: str,
         timeout: float,
+        inbound_public_key: str = "",
+        inbound_secret: str = "",
         connections: int = 64,
         name: str = "sendgrid",
     ) -> None:
         self.name = name
         self._timeout = timeout
-        self._public_key = _public_key(webhook_public_key)
+        self._event_key = _public_key(webhook_public_key, "SENDGRID_WEBHOOK_PUBLIC_KEY")
+        self._mail_key = (
+            _public_key(inbound_public_key, "SENDGRID_INBOUND_PUBLIC_KEY") if inbound_public_key else self._event_key
+        )
+        self._inbound_secret = inbound_secret
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix=name)
         self._sdk = SendGridAPIClient(api_key, host=base_url)
         self._misconfigured = "" if api_key else "no_credentials"
@@ -183,53 +168,59 @@ class SendGridAccount:
     def check_signature(self, callback: Callback) -> Signature:
         """See `Provider.check_signature`: ECDSA with SHA-256 over the timestamp and the body's bytes as they came.
 
-        The SDK's own check takes text, so mail that is not UTF-8 could never pass it.
+        Mail without a signature may name the secret instead. The SDK's own check takes text, so mail that is not UTF-8
+        could never pass it.
         """
+        is_mail = _is_mail(callback)
         signature = callback.headers.get(EventWebhookHeader.SIGNATURE.lower())
-        timestamp = callback.headers.get(EventWebhookHeader.TIMESTAMP.lower())
-        if signature is None or timestamp is None:
-            return Signature.MISSING
+        if signature is None:
+            return _named_secret(callback.url, self._inbound_secret) if is_mail else Signature.MISSING
         try:
-            signed = timestamp.encode() + callback.body
-            self._public_key.verify(base64.b64decode(signature), signed, ec.ECDSA(hashes.SHA256()))
+            # Piece by piece, as a mail may have 35 MB.
+            signed = sha256(callback.headers[EventWebhookHeader.TIMESTAMP.lower()].encode())
+            signed.update(callback.body)
+            (self._mail_key if is_mail else self._event_key).verify(
+                base64.b64decode(signature, validate=True), signed.digest(), ec.ECDSA(Prehashed(hashes.SHA256()))
+            )
         except Exception:  # a stranger wrote all of it
             return Signature.INVALID
         return Signature.VALID
 
     def split(self, callback: Callback) -> Sequence[CallbackPart]:
         """See `Provider.split`. An array holds one fact for each event; multipart is one mail that came in."""
-        if callback.headers.get("content-type", "").lower().startswith("multipart/"):
-            return [inbound_mail.read_part(callback)]
-        try:
-            told = json.loads(callback.body)
-        except (ValueError, RecursionError):
-            raise UnreadableCallback("The body is not JSON.") from None
-        parts = [part for event in (told if isinstance(told, list) else [told]) if (part := _event_part(event))]
-        if not parts:
-            raise UnreadableCallback("No event in it can be read.")
-        return parts
+        return [inbound_mail.read_part(callback)] if _is_mail(callback) else sendgrid_events.read_parts(callback.body)
 
     def read_report(self, payload: Mapping[str, Any]) -> DeliveryReport:
         """See `Provider.read_report`."""
-        word = _text(payload, "event")
-        status = _STATUSES.get(word)
-        code, sentence = _failure(payload) if status == "undelivered" else ("", "")
-        # A deferred event has an `attempt` of SendGrid's own, which hides ours.
-        attempt = None if word == "deferred" else as_attempt(_text(payload, "attempt"))
-        return DeliveryReport(
-            provider_message_id=as_provider_id(_text(payload, "sg_message_id").partition(".")[0]),
-            status=status,
-            provider_status=word,
-            message_id=as_uuid(payload.get("message_id")),
-            attempt=attempt,
-            error_code=code,
-            error_message=sentence,
-            occurred_at=_moment(payload.get("timestamp")),
-        )
+        return sendgrid_events.read_report(payload)
 
-    def read_inbound(self, payload: Mapping[str, Any]) -> InboundMessage:
-        """See `Provider.read_inbound`. A mail kept elsewhere is read from a payload with its bytes put back."""
-        return inbound_mail.read_inbound(payload)
+    def read_inbound(self, payload: Mapping[str, Any], body: bytes = b"") -> InboundMessage:
+        """See `Provider.read_inbound`."""
+        return inbound_mail.read_inbound(payload, body)
+
+    def media_credentials(self, url: str) -> None:
+        """See `Provider.media_credentials`: attachments come with their mail."""
+
+    async def missed(self, since: datetime) -> AsyncIterator[CallbackPart]:
+        """See `Provider.missed`: nothing. SendGrid comes again by itself: events for 24 hours, mail for 3 days."""
+        nothing: Sequence[CallbackPart] = ()
+        for part in nothing:
+            yield part
+
+
+def _is_mail(callback: Callback) -> bool:
+    return callback.headers.get("content-type", "").lower().startswith("multipart/")
+
+
+def _named_secret(url: str, secret: str) -> Signature:
+    """What the `secret` in the URL's query proves."""
+    named = parse_qs(url.partition("?")[2], keep_blank_values=True).get("secret")
+    if named is None:
+        return Signature.MISSING
+    # Bytes, as text that is not ASCII can't be compared in constant time.
+    expected = secret.encode("utf-8", "surrogatepass")
+    right = all(hmac.compare_digest(each.encode("utf-8", "surrogatepass"), expected) for each in named)
+    return Signature.VALID if secret and right else Signature.INVALID
 
 
 def _mail(message: OutboundMessage) -> Mail:
@@ -242,6 +233,10 @@ def _mail(message: OutboundMessage) -> Mail:
     recipient.add_custom_arg(CustomArg("message_id", str(message.message_id)))
     recipient.add_custom_arg(CustomArg("attempt", str(message.attempt)))
     mail.add_personalization(recipient)
+    if message.reply_to:
+        mail.reply_to = _address(ReplyTo(), message.reply_to)
+    for name, value in _headers(message).items():
+        mail.add_header(Header(name, value))
     try:
         # SendGrid wants plain text before HTML, and refuses an empty value.
         mail.content = [Content(kind, value) for kind, value in _contents(message) if value]
@@ -329,49 +324,29 @@ def _broken(error: Exception, call: Call, message: OutboundMessage) -> ProviderE
     return Uncertain("The call to SendGrid ended in an unexpected way.", code="unexpected")
 
 
-def _public_key(text: str) -> Any:
+def _headers(message: OutboundMessage) -> dict[str, str]:
+    """What makes a thread (RFC 5322 §3.6.4) and lets the recipient leave with one click (RFC 8058)."""
+    headers = {"Message-ID": message.message_id_header} if message.message_id_header else {}
+    if references := _references(message.references):
+        headers |= {"In-Reply-To": references[-1], "References": " ".join(references)}
+    if message.unsubscribe_url:
+        headers["List-Unsubscribe"] = f"<{message.unsubscribe_url}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return headers
+
+
+def _references(told: Sequence[str]) -> list[str]:
+    """As many as fit: the first, which begins the thread, and the newest."""
+    ids = [each for each in told if len(each) <= REFERENCES_BYTES and _MESSAGE_ID.fullmatch(each)]
+    while len(" ".join(ids)) > REFERENCES_BYTES:
+        del ids[1 if len(ids) > 2 else 0]
+    return ids
+
+
+def _public_key(text: str, setting: str) -> Any:
     """The key that callbacks are checked with, None when there is none that can be read."""
     try:
         return EventWebhook(text).public_key or None
     except Exception as error:  # whatever the key's parser raises
-        logger.error("SENDGRID_WEBHOOK_PUBLIC_KEY can't be read (%s): no callback is believed", type(error).__name__)
-        return None
-
-
-def _event_part(event: object) -> CallbackPart | None:
-    """One event of the array, None when it is none that can be read."""
-    try:
-        payload = storable(event)
-    except ValueError:
-        return None
-    if not isinstance(payload, dict) or not _text(payload, "event"):
-        return None
-    identity = json.dumps([payload.get(name) for name in _IDENTITY]).encode()
-    return CallbackPart(
-        dedupe_key=f"sendgrid:{sha256(identity).hexdigest()}",
-        kind="status" if payload["event"] in _STATUSES else "unknown",
-        payload=payload,
-    )
-
-
-def _text(payload: Mapping[str, Any], name: str) -> str:
-    value = payload.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _failure(payload: Mapping[str, Any]) -> tuple[str, str]:
-    """Why it did not arrive: a code or SendGrid's word, and a sentence of ours, as its `reason` may name addresses."""
-    word, code = _text(payload, "event"), _text(payload, "status")
-    if word == "dropped":
-        return word, _DROPS.get(_text(payload, "reason"), "SendGrid dropped the message without trying.")
-    if re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", code):
-        return code, _FAILURES.get(code, f"The receiving server refused the message (status {code}).")
-    return word, "The receiving server refused the message."
-
-
-def _moment(timestamp: object) -> datetime | None:
-    """SendGrid's timestamp is in seconds since 1970."""
-    try:
-        return datetime.fromtimestamp(float(timestamp), UTC)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, OSError):
+        logger.error("%s can't be read (%s): nothing signed with it is believed", setting, type(error).__name__)
         return None

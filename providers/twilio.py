@@ -1,7 +1,10 @@
-"""Twilio: SMS and MMS through its SDK. Its callbacks are read in `providers.twilio_callbacks`.
+"""Twilio: SMS and MMS through its SDK. `providers.twilio_callbacks` reads its callbacks, `providers.twilio_backlog` its
+list of messages.
 
 A message is offered by one `POST …/Messages.json`, without any retry, on one kept-alive asynchronous client. Our id
-and attempt travel in the query of the StatusCallback URL, which Twilio's signature covers.
+and attempt travel in the query of the StatusCallback URL, which Twilio's signature covers. The URL's fragment is for
+Twilio alone: neither called nor signed, it says how often a callback that failed is tried again, and after what
+(https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
 
 Codes: https://www.twilio.com/docs/api/errors (in brackets the page). After a 429 nothing was processed, so another try
 is safe (20429); a POST that got a 500 may have sent (20500); about a 503 (20503) nothing is promised, so it is as
@@ -9,17 +12,19 @@ uncertain as any 5xx.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from twilio.base import values
+from twilio.base.exceptions import TwilioException
 from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from providers import twilio_callbacks
+from providers import twilio_backlog, twilio_callbacks
 from providers.base import (
     Accepted,
     Callback,
@@ -30,6 +35,7 @@ from providers.base import (
     Signature,
 )
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
+from providers.twilio_callbacks import OPTED_OUT, Secrets
 from providers.wire import as_attempt, as_provider_id, json_object, retry_after
 
 logger = logging.getLogger(__name__)
@@ -37,6 +43,9 @@ logger = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 # Shorter than any server's: an idle connection that the other side is about to close never gets a POST.
 KEEPALIVE_SECONDS = 10.0
+# By default Twilio tries once more, after a failed connection only. This asks for five more tries (the most there is),
+# after a 4xx, a 5xx, a failed connection and a late answer alike, all within 15 s. So what we refuse comes six times.
+INSIST = "#rc=5&rp=all"
 
 # Twilio's code → our outcome and a sentence of ours. Twilio's own sentences contain numbers.
 _REFUSALS: Mapping[int, tuple[type[ProviderError], str]] = {
@@ -46,6 +55,7 @@ _REFUSALS: Mapping[int, tuple[type[ProviderError], str]] = {
     20404: (Misconfigured, "Twilio does not know this account SID."),
     90010: (Misconfigured, "The Twilio account is suspended."),
     20429: (NotSent, "Twilio takes no more requests at the moment."),
+    21609: (Misconfigured, "Twilio does not take PUBLIC_URL as an address for its callbacks."),
     21611: (NotSent, "The sender's queue at Twilio is full."),
     21211: (Rejected, "The recipient is not a valid phone number."),
     21212: (Rejected, "The sender is not a valid phone number."),
@@ -60,6 +70,10 @@ _REFUSALS: Mapping[int, tuple[type[ProviderError], str]] = {
     21614: (Rejected, "The recipient is not a mobile number."),
     21617: (Rejected, "The text is longer than 1,600 characters."),
     21620: (Rejected, "A media URL is not valid."),
+    21623: (Rejected, "The message has more media than Twilio takes."),
+    21635: (Rejected, "The recipient's number is a landline."),
+    21659: (Rejected, "The sender is not a number of Twilio, or a short code of another country."),
+    21660: (Rejected, "The sender is not a number of this Twilio account."),
 }
 # What the status alone says, when the body is not Twilio's or names a code that we do not know.
 _REFUSED_STATUS: Mapping[int, tuple[type[ProviderError], str]] = {401: _REFUSALS[20003], 429: _REFUSALS[20429]}
@@ -159,6 +173,7 @@ class TwilioAccount:
 
     Callbacks are believed when signed with `auth_token`, with `secondary_auth_token` while tokens are rotated, or with
     one of `shared_keys` (the key's id → its secret; https://www.twilio.com/docs/usage/webhooks/webhook-shared-keys).
+    Those that name a subaccount have to be signed with its own token, from `subaccount_tokens` (AccountSid → token).
     """
 
     def __init__(
@@ -172,13 +187,19 @@ class TwilioAccount:
         connections: int = 256,
         name: str = "twilio",
         secondary_auth_token: str = "",
+        subaccount_tokens: Mapping[str, str] | None = None,
         shared_keys: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._callback_url = callback_url
-        self._has_credentials = bool(account_sid and auth_token)
-        self._auth_tokens = (auth_token, secondary_auth_token) if self._has_credentials else ()
-        self._shared_keys = dict(shared_keys or {}) if self._has_credentials else {}
+        self._base_url = base_url
+        self._credentials = (account_sid, auth_token) if account_sid and auth_token else None
+        self._secrets = Secrets(
+            account_sid=account_sid,
+            auth_tokens=(auth_token, secondary_auth_token) if self._credentials else (),
+            subaccount_tokens=dict(subaccount_tokens or {}) if self._credentials else {},
+            shared_keys=dict(shared_keys or {}) if self._credentials else {},
+        )
         self._http = KeptAliveHttpClient(timeout, connections)
         # The environment is the SDK's second source of credentials, and of a region that would override base_url.
         client = Client(account_sid, auth_token, http_client=self._http, environment={"TWILIO_EDGE": ""})
@@ -187,11 +208,7 @@ class TwilioAccount:
 
     async def send(self, message: OutboundMessage) -> Accepted:
         """See `Provider.send`."""
-        if not self._has_credentials:
-            raise Misconfigured(
-                "No credentials: set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
-                code="no_credentials",
-            )
+        self._check_credentials()
         try:
             created = await self._messages.create_async(
                 to=message.recipient,
@@ -206,12 +223,34 @@ class TwilioAccount:
         except ProviderError:
             raise
         except Exception as error:  # whatever it is, the caller gets an outcome
-            raise _broken(error, message) from None
+            raise _broken(error, f"message {message.message_id}, attempt {message.attempt},") from None
+
+    async def missed(self, since: datetime) -> AsyncIterator[CallbackPart]:
+        """See `Provider.missed`: the messages of this account, not those of its subaccounts.
+
+        It uses the connections of `send`, so it runs on the same event loop. Statuses come first, then what came in,
+        oldest first.
+        """
+        self._check_credentials()
+        try:
+            async for part in twilio_backlog.parts(self._messages, since, self._base_url):
+                yield part
+        except Refusal as refusal:
+            raise _refused(refusal) from None
+        except Exception as error:  # as above
+            raise _broken(error, "the list of messages") from None
+
+    def _check_credentials(self) -> None:
+        if self._credentials is None:
+            raise Misconfigured(
+                "No credentials: set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
+                code="no_credentials",
+            )
 
     def _status_callback(self, message: OutboundMessage) -> Any:
         if self._callback_url is None:
             return values.unset
-        return f"{self._callback_url}?m={message.message_id}&a={message.attempt}"
+        return f"{self._callback_url}?m={message.message_id}&a={message.attempt}{INSIST}"
 
     async def close(self) -> None:
         """See `Provider.close`."""
@@ -219,7 +258,7 @@ class TwilioAccount:
 
     def check_signature(self, callback: Callback) -> Signature:
         """See `Provider.check_signature`."""
-        return twilio_callbacks.check_signature(callback, self._auth_tokens, self._shared_keys)
+        return twilio_callbacks.check_signature(callback, self._secrets)
 
     def split(self, callback: Callback) -> Sequence[CallbackPart]:
         """See `Provider.split`. A callback of Twilio is one fact: a status, or a message that came in."""
@@ -229,9 +268,26 @@ class TwilioAccount:
         """See `Provider.read_report`."""
         return twilio_callbacks.read_report(payload)
 
-    def read_inbound(self, payload: Mapping[str, Any]) -> InboundMessage:
+    def read_inbound(self, payload: Mapping[str, Any], body: bytes = b"") -> InboundMessage:
         """See `Provider.read_inbound`. Media stays at Twilio, behind its URL."""
         return twilio_callbacks.read_inbound(payload)
+
+    def media_credentials(self, url: str) -> tuple[str, str] | None:
+        """See `Provider.media_credentials`: its own, where scheme, host and port are those of the base URL."""
+        origin = _origin(url)
+        return self._credentials if origin is not None and origin == _origin(self._base_url) else None
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """(scheme, host, port), None for what is no web address or may be read as another host by somebody else."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    if not parts.hostname or "@" in parts.netloc:
+        return None
+    return parts.scheme, parts.hostname, port
 
 
 def _accepted(sid: object, segments: object) -> Accepted:
@@ -248,10 +304,12 @@ def _refused(refusal: Refusal) -> ProviderError:
     said = str(code or refusal.status)
     if not 400 <= refusal.status < 500 or not (code or by_status):
         return Uncertain(f"Twilio's answer had status {refusal.status}.", code=said)
-    unlisted = (Rejected, f"Twilio refused the message (code {code}).")
+    unlisted = (Rejected, f"Twilio refused the request (code {code}).")
     outcome, sentence = _REFUSALS.get(code) or by_status or unlisted
     if outcome is NotSent:
         return NotSent(sentence, code=said, retry_after=retry_after(refusal.headers))
+    if said == OPTED_OUT:
+        return Rejected(sentence, code=said, opted_out=True)
     return outcome(sentence, code=said)
 
 
@@ -262,17 +320,12 @@ def _code(text: str) -> int:
     return code if isinstance(code, int) and ("message" in body or "title" in body) else 0
 
 
-def _broken(error: Exception, message: OutboundMessage) -> ProviderError:
-    """A call without an answer, or with one that the SDK could not read, in our words."""
+def _broken(error: Exception, about: str) -> ProviderError:
+    """A call without an answer, or with one that the SDK could not read, in our words. `about` is for the log."""
     for kind, outcome, code, sentence in _BROKEN_CALLS:
         if isinstance(error, kind):
             return outcome(sentence, code=code)
-    if isinstance(error, ValueError):
+    if isinstance(error, (ValueError, TwilioException)):
         return Uncertain("Twilio's answer could not be read.", code="unreadable_answer")
-    logger.error(
-        "Twilio call for message %s, attempt %s, ended with an unexpected %s",
-        message.message_id,
-        message.attempt,
-        type(error).__name__,
-    )
+    logger.error("Twilio call for %s ended with an unexpected %s", about, type(error).__name__)
     return Uncertain("The call to Twilio ended in an unexpected way.", code="unexpected")

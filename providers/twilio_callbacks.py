@@ -7,6 +7,7 @@ https://www.twilio.com/docs/messaging/guides/track-outbound-message-status (stat
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
 from urllib.parse import parse_qsl
@@ -25,13 +26,16 @@ from providers.base import (
     Signature,
 )
 from providers.errors import UnreadableCallback
-from providers.wire import as_attempt, as_provider_id, as_uuid, storable
+from providers.wire import as_attempt, as_provider_id, as_uuid, json_object, storable
 
+# The recipient has opted out: the one failure that says something about the messages to come.
+OPTED_OUT = "21610"
 # Twilio takes ten with a message; a number beyond any message is a lie.
 MOST_MEDIA = 100
 
-# Twilio's word → ours. None changes no status: still on its way, or (partially_delivered) neither arrived nor lost.
-_STATUSES: Mapping[str, ReportedStatus | None] = {
+# Twilio's word → ours, in its callbacks and its list of messages. None changes no status: still on its way, or
+# (partially_delivered) neither arrived nor lost.
+STATUSES: Mapping[str, ReportedStatus | None] = {
     "accepted": None,
     "scheduled": None,
     "queued": None,
@@ -57,34 +61,79 @@ _FAILURES: Mapping[str, str] = {
     "30007": "The carrier or Twilio filtered the message out.",
     "30008": "The carrier did not deliver the message and gave no reason.",
     "30010": "The message costs more than the account allows.",
+    "30011": "The recipient's carrier takes no pictures or other media.",
+    "30017": "The carrier's network is overloaded.",
+    "30018": "The recipient's carrier wants the sender's name to be registered first.",
+    "30019": "The media are larger than the carrier takes.",
+    "30022": "The sender exceeded the rate that its registration in the United States (A2P 10DLC) allows.",
+    "30023": "The sender reached the daily limit of its registration in the United States (A2P 10DLC).",
+    "30027": "The sender reached T-Mobile's daily limit for its registration (A2P 10DLC).",
     "30032": "The toll-free sender is not verified.",
     "30034": "The sender is not registered for messages to the United States (A2P 10DLC).",
+    "30036": "The message waited at Twilio until its validity period was over.",
+    "30410": "The carrier did not answer in time, and Twilio did not try again, to avoid a second copy.",
+    "30450": "Twilio's protection against SMS pumping blocked the message.",
+    "30500": "Twilio failed to deliver the message for a reason of its own.",
 }
 _KEYWORDS: Mapping[str, Keyword] = {"STOP": "stop", "START": "start", "HELP": "help"}
 
 
-def check_signature(callback: Callback, tokens: Sequence[str], shared_keys: Mapping[str, str]) -> Signature:
-    """Whether one of our secrets signed the callback: an auth token, or the shared key (id → secret) that it names.
+@dataclass(frozen=True, slots=True, repr=False)
+class Secrets:
+    """What may sign a callback of this account, which is chosen by what the callback says of itself.
 
-    Never raises.
+    `auth_tokens` are the account's own (two of them while they are rotated), `subaccount_tokens` (AccountSid → token)
+    those of its subaccounts, which sign what is theirs; `shared_keys` (id → secret) are named by a header.
+    """
+
+    account_sid: str
+    auth_tokens: Sequence[str]
+    subaccount_tokens: Mapping[str, str]
+    shared_keys: Mapping[str, str]
+
+    def of_account(self, sids: set[str]) -> Sequence[str]:
+        """The tokens of the one account that a callback names, or of ours when it names none; else ().
+
+        Whoever names two could have the weaker one checked, so that is nobody's.
+        """
+        if len(sids) > 1:
+            return ()
+        sid = next(iter(sids), self.account_sid)
+        if sid == self.account_sid:
+            return self.auth_tokens
+        return [self.subaccount_tokens[sid]] if sid in self.subaccount_tokens else ()
+
+
+def check_signature(callback: Callback, secrets: Secrets) -> Signature:
+    """Whether one of our secrets signed the callback: an account's token, or the shared key that it names.
+
+    A JSON body is signed by its hash in the URL, `bodySHA256`, a form by all of its fields. Never raises.
     """
     signature = callback.headers.get("x-twilio-signature")
     if signature is None:
         return Signature.MISSING
     try:
-        form, algorithm = MultiDict(_form(callback.body)), HMAC_SHA1
-        if settings := callback.headers.get("x-twilio-webhooks-signature-settings", ""):
-            tokens, algorithm = _signing_secrets(settings, tokens, shared_keys)
+        params, sids = _signed(callback)
+        keys, algorithm = secrets.of_account(sids), HMAC_SHA1
+        if keys and (settings := callback.headers.get("x-twilio-webhooks-signature-settings", "")):
+            keys, algorithm = _signing_keys(settings, keys, secrets.shared_keys)
         # An empty secret would make a signature that anybody can compute.
-        valid = any(
-            RequestValidator(each).validate(callback.url, form, signature, algorithm) for each in tokens if each
-        )
+        valid = any(RequestValidator(key).validate(callback.url, params, signature, algorithm) for key in keys if key)
     except Exception:  # a stranger wrote all of it
         return Signature.INVALID
     return Signature.VALID if valid else Signature.INVALID
 
 
-def _signing_secrets(settings: str, tokens: Sequence[str], shared_keys: Mapping[str, str]) -> tuple[Sequence[str], str]:
+def _signed(callback: Callback) -> tuple[str | MultiDict[str], set[str]]:
+    """What the signature covers beside the URL, as the SDK wants it, and every AccountSid in it."""
+    if callback.headers.get("content-type", "").lower().startswith("application/json"):
+        sid = json_object(callback.body).get("AccountSid")
+        return callback.body.decode(), set() if sid is None else {str(sid)}
+    form = MultiDict(_form(callback.body))
+    return form, set(form.getall("AccountSid", []))
+
+
+def _signing_keys(settings: str, tokens: Sequence[str], shared_keys: Mapping[str, str]) -> tuple[Sequence[str], str]:
     """What `key=<id>,algorithm=<name>` announces: the secrets to try, none for a key that is not ours, and how."""
     algorithm = get_signature_algorithm(settings).upper()
     if algorithm not in {HMAC_SHA1, HMAC_SHA256}:
@@ -104,9 +153,12 @@ def read_part(callback: Callback) -> CallbackPart:
     payload = {"params": storable(_grouped(form)), "query": storable(_grouped(query))}
     kind, sid = _kind(payload), _sid(payload["params"])
     told = ["inbound", sid] if kind == "inbound" and sid else [sorted(query), sorted(form)]
-    return CallbackPart(
-        dedupe_key=f"twilio:{sha256(json.dumps(told).encode()).hexdigest()}", kind=kind, payload=payload
-    )
+    return CallbackPart(dedupe_key=dedupe_key(told), kind=kind, payload=payload)
+
+
+def dedupe_key(told: Sequence[object]) -> str:
+    """The key of a fact that is known by these values; ["inbound", SID] is that of a message that came in."""
+    return f"twilio:{sha256(json.dumps(told).encode()).hexdigest()}"
 
 
 def read_inbound(payload: Mapping[str, Any]) -> InboundMessage:
@@ -145,7 +197,7 @@ def read_report(payload: Mapping[str, Any]) -> DeliveryReport:
     """See `Provider.read_report`."""
     params, query = payload["params"], payload["query"]
     word = _one(params, "MessageStatus", "SmsStatus")
-    status = _STATUSES.get(word)
+    status = STATUSES.get(word)
     code, sentence = _failure(word, _one(params, "ErrorCode")) if status == "undelivered" else ("", "")
     return DeliveryReport(
         provider_message_id=_sid(params),
@@ -155,6 +207,7 @@ def read_report(payload: Mapping[str, Any]) -> DeliveryReport:
         attempt=as_attempt(_one(query, "a")),
         error_code=code,
         error_message=sentence,
+        opt_out="provider" if _one(params, "ErrorCode") == OPTED_OUT else None,
     )
 
 

@@ -8,25 +8,38 @@ Beside the providers' own paths it has these:
     GET    /faults     {"faults": [{"provider", "fault"}]}: what the next send requests will meet
     POST   /faults     {"provider", "fault", "count": 1} orders some; providers.sandbox.faults.FAULTS lists them
     DELETE /faults     takes back those that were not met yet
-    POST   /settings   {"latency_ms", "callback_delay_ms"}: either or both
+    POST   /settings   {"latency_ms", "callback_delay_ms"}: either or both, how long an answer and a callback take;
+                       {"drop_percent", "duplicate_percent", "reorder_percent"}: of a hundred callbacks so many never
+                       come, come twice, come after the next one of the same message; {"inbound_retries"}: how often
+                       (0 to 5) Twilio repeats an inbound message that was not taken, as #rc=N&rp=all on the number's
+                       URL would have it. All but the times are 0 at first; answers the times and what is not 0
+    POST   /inbound    somebody writes to us: {"type": "sms", "mms" or "email", "from", "to", "body", "count": 1,
+                       "wait": false}; for sms and mms "opt_out_type" (STOP, START, HELP); for email "subject", "html",
+                       "in_reply_to", "references", "auto_submitted" and "raw": true for raw MIME; for mms (by default a
+                       picture) and email "attachments": [{"filename", "content_type", "content_base64", "content_id"}].
+                       Answers {"messages": [{"id"}]} at once, or with "wait" when all were posted to PUBLIC_URL, each
+                       with "callbacks": the HTTP status of each delivery, null for no answer, none when dropped
+    GET    /inbound    {"messages": [{"type", "id", "from", "to", "at", "told"}]}, oldest first; SMS and MMS are in
+                       Twilio's own list, too
 """
 
 import contextlib
 import errno
-import json
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import asdict
-from typing import Any
 
 from aiohttp import web
 
-from providers.sandbox.callbacks import Courier, SendGridCallbacks, TwilioCallbacks, is_all_told
+from providers.sandbox.callbacks import SendGridCallbacks, TwilioCallbacks, is_all_told
+from providers.sandbox.courier import Courier
 from providers.sandbox.faults import FAULTS, Faults
+from providers.sandbox.inbound import InboundCallbacks, InboundDoor
 from providers.sandbox.ledger import Ledger
+from providers.sandbox.media import MediaHost
 from providers.sandbox.sendgrid import SendGridDoor
 from providers.sandbox.settings import Dials, SandboxSettings
 from providers.sandbox.twilio import TwilioDoor
+from providers.sandbox.wishes import answer, wish
 
 # SendGrid takes 30 MB in all.
 LARGEST_REQUEST = 32 * 1024 * 1024
@@ -39,31 +52,40 @@ class PortTaken(Exception):
 
 
 def make_app(settings: SandboxSettings) -> web.Application:
-    """The application. It opens the ledger when it starts and closes what it opened when it is cleaned up.
+    """The application. It opens its ledgers when it starts and closes what it opened when it is cleaned up.
 
     ValueError when the private key can't be read.
     """
     dials = Dials(settings.latency_ms, settings.callback_delay_ms)
-    ledger, faults, courier = Ledger(settings.ledger), Faults(), Courier()
+    ledger, inbound = Ledger(settings.ledger), Ledger(settings.ledger.with_suffix(".inbound.jsonl"))
+    faults, courier = Faults(), Courier(dials)
     twilio = TwilioCallbacks(settings, dials, ledger, courier)
     sendgrid = SendGridCallbacks(settings, dials, ledger, courier)
+    people = InboundCallbacks(settings, dials, inbound, courier)
     callbacks: dict[str, TwilioCallbacks | SendGridCallbacks] = {"twilio": twilio, "sendgrid": sendgrid}
 
     async def life(app: web.Application) -> AsyncIterator[None]:
         ledger.open()
+        inbound.open()
         await courier.open()
         sendgrid.open()
         for entry in ledger.oldest_first():
             if not is_all_told(entry):
                 callbacks[entry.provider].start(entry)
+        for entry in inbound.oldest_first():
+            if not entry.told:
+                people.start(entry)
         yield
         await courier.close()
+        inbound.close()
         ledger.close()
 
     app = web.Application(client_max_size=LARGEST_REQUEST)
     app.cleanup_ctx.append(life)
-    app.add_routes(TwilioDoor(settings, dials, ledger, faults, twilio).routes())
+    app.add_routes(TwilioDoor(settings, dials, ledger, inbound, faults, twilio).routes())
     app.add_routes(SendGridDoor(settings, dials, ledger, faults, sendgrid).routes())
+    app.add_routes(InboundDoor(inbound, people).routes())
+    app.add_routes(MediaHost(inbound).routes())
     app.add_routes(Desk(dials, ledger, faults).routes())
     return app
 
@@ -115,28 +137,12 @@ class Desk:
         return await self.faults(request)
 
     async def turn_dials(self, request: web.Request) -> web.Response:
-        """200 with both dials in milliseconds; 400 `{"detail"}` with a sentence, and nothing turned."""
+        """200 with `Dials.shown`; 400 `{"detail"}` with a sentence, and nothing turned."""
         try:
             self._dials.turn(await wish(request))
         except ValueError as problem:
             return answer({"detail": str(problem)}, status=400)
-        return answer(asdict(self._dials))
-
-
-def answer(body: dict[str, Any], status: int = 200) -> web.Response:
-    """The body as application/json. TypeError when it holds what JSON can't say."""
-    return web.json_response(body, status=status)
-
-
-async def wish(request: web.Request) -> dict[str, Any]:
-    """The JSON object in the body. ValueError with a sentence when there is none."""
-    try:
-        body = json.loads(await request.read())
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise ValueError("The body must be a JSON object.")
-    return body
+        return answer(self._dials.shown())
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the providers report later: signed as they sign, in order for each message, to loopback and nowhere else.
+"""What the providers report later: signed as they sign, in order for each message unless dialled otherwise.
 
 What becomes of a message is chosen by its recipient:
 
@@ -18,46 +18,34 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Coroutine, Mapping
-from ipaddress import ip_address
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 from uuid import uuid4
 
-import aiohttp
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twilio.request_validator import RequestValidator
-from yarl import URL
 
+from providers.sandbox.courier import HELD_BACK_SECONDS, LIKE_SENDGRID, Courier, is_loopback, like_twilio
 from providers.sandbox.ledger import Entry, Ledger, now
 from providers.sandbox.settings import Dials, SandboxSettings
 
 logger = logging.getLogger(__name__)
 
-PAUSES = (0.25, 0.5, 1, 2, 4, 8, 15, 30)
-# Enough to keep a local web process busy, few enough to leave it room for its other callers.
-CONNECTIONS = 32
-# Twilio documents 15 s for the whole of a webhook; SendGrid's is of the same order.
-ANSWER_SECONDS = 15
 EVENTS_AT_ONCE = 500
+TWILIO_PATH = "/api/v1/webhooks/twilio"
+SENDGRID_PATH = "/api/v1/webhooks/sendgrid"
 
 UNDELIVERED = {"+15005550009": 30003} | {f"+150055{code}": code for code in range(30003, 30009)}
 
 
-def is_loopback(url: str) -> bool:
-    """Whether the URL is http(s) to this machine, as far as its text says; no name is looked up."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        return parts.scheme in {"http", "https"} and (host == "localhost" or ip_address(host).is_loopback)
-    except ValueError:
-        return False
-
-
 def twilio_stages(entry: Entry) -> tuple[tuple[str, int | None], ...]:
     """The statuses of a message in their order, each with its error code. The initial `queued` is not among them."""
+    if entry.direction == "inbound":
+        return (("received", None),)
     code = UNDELIVERED.get(entry.recipient)
     return (("sent", None), ("undelivered", code) if code else ("delivered", None))
 
@@ -107,58 +95,24 @@ def _is_for(to: Mapping[str, Any], name: str) -> bool:
     return str(to["email"]).lower().startswith(f"{name}@")
 
 
-class Courier:
-    """Carries callbacks out, and again after a pause while the caller can't be reached."""
+def sign_like_twilio(auth_token: str, url: str, form: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a form that Twilio posts to that URL."""
+    return {
+        "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
+        "User-Agent": "TwilioProxy/1.1",
+        "I-Twilio-Idempotency-Token": str(uuid4()),
+        "X-Twilio-Signature": RequestValidator(auth_token).compute_signature(url, form),
+    }
 
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
-        """Make the connection pool; inside the running loop, before anything is delivered."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_SECONDS, sock_read=ANSWER_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-
-    async def close(self) -> None:
-        """Cancel what is under way, wait until it has ended, close the connections. What was cut off stays untold."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._session.close()
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run the coroutine in the background until it ends or the courier closes."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def deliver(self, url: str, body: bytes, headers: Mapping[str, str], *, insist: bool) -> None:
-        """Post once, and again while nobody listens there; with `insist`, also after a 5xx or no answer in time."""
-        for pause in (*PAUSES, None):
-            outcome, again = await self._post(url, body, headers, insist)
-            if outcome == "" or not again or pause is None:
-                break
-            await asyncio.sleep(pause)
-        if outcome:
-            logger.warning("callback given up: %s", outcome)
-
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str], insist: bool) -> tuple[str, bool]:
-        """("", …) for a 2xx, else what happened, and whether to try again."""
-        try:
-            # Sent byte for byte as it was signed; a redirect could lead off this machine, so none is followed.
-            target = URL(url, encoded=True)
-            async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as answer:
-                await answer.read()
-                outcome = "" if answer.status < 300 else f"the caller answered {answer.status}"
-                return outcome, insist and answer.status >= 500
-        except aiohttp.SocketTimeoutError:
-            return f"no answer within {ANSWER_SECONDS} s", insist
-        except aiohttp.ClientConnectionError as problem:
-            return f"no connection ({type(problem).__name__})", True
-        except (aiohttp.ClientError, ValueError) as problem:
-            return type(problem).__name__, insist
+def sign_like_sendgrid(key: ec.EllipticCurvePrivateKey, body: bytes) -> dict[str, str]:
+    """The headers that sign a body for SendGrid, made out at this moment."""
+    timestamp = str(int(time.time()))
+    signature = key.sign(timestamp.encode() + body, ec.ECDSA(hashes.SHA256()))
+    return {
+        "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(signature).decode(),
+        "X-Twilio-Email-Event-Webhook-Timestamp": timestamp,
+    }
 
 
 class TwilioCallbacks:
@@ -166,7 +120,7 @@ class TwilioCallbacks:
 
     def __init__(self, settings: SandboxSettings, dials: Dials, ledger: Ledger, courier: Courier) -> None:
         self._account_sid = settings.account_sid
-        self._validator = RequestValidator(settings.auth_token)
+        self._auth_token = settings.auth_token
         self._dials = dials
         self._ledger = ledger
         self._courier = courier
@@ -176,27 +130,34 @@ class TwilioCallbacks:
         self._courier.start(self._report(entry))
 
     async def _report(self, entry: Entry) -> None:
-        # A fragment on the URL is for Twilio alone: it is neither called nor signed.
-        url = str(entry.details["status_callback"]).partition("#")[0]
-        if url and not is_loopback(url):
+        """A status that is held back goes out after the next one; the ledger is told of both then."""
+        if (url := entry.details["status_callback"]) and not is_loopback(url):
             logger.warning("callbacks of %s dropped: their target is not on loopback", entry.provider_message_id)
-            url = ""
-        for status, error_code in twilio_stages(entry)[entry.stage :]:
+        held: tuple[str, int | None] | None = None
+        for stage in twilio_stages(entry)[entry.stage :]:
             await asyncio.sleep(self._dials.callback_delay)
             entry.stage += 1
-            if url:
-                await self._tell(entry, url, status, error_code)
-            self._ledger.tell(entry)
+            if held is None and self._dials.reorders():
+                held = stage
+                continue
+            await self._tell(entry, *stage)
+            if held is not None:
+                await self._tell(entry, *held)
+                held = None
+            self._ledger.catch_up(entry, entry.stage)
+        if held is not None:
+            await asyncio.sleep(HELD_BACK_SECONDS)
+            await self._tell(entry, *held)
+            self._ledger.catch_up(entry, entry.stage)
 
-    async def _tell(self, entry: Entry, url: str, status: str, error_code: int | None) -> None:
+    async def _tell(self, entry: Entry, status: str, error_code: int | None) -> None:
+        # A fragment on the URL is for Twilio alone: it is neither called nor signed.
+        url, _, fragment = str(entry.details["status_callback"]).partition("#")
+        if not is_loopback(url):
+            return
         form = self._form(entry, status, error_code)
-        headers = {
-            "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
-            "User-Agent": "TwilioProxy/1.1",
-            "I-Twilio-Idempotency-Token": str(uuid4()),
-            "X-Twilio-Signature": self._validator.compute_signature(url, form),
-        }
-        await self._courier.deliver(url, urlencode(form).encode(), headers, insist=False)
+        headers = sign_like_twilio(self._auth_token, url, form)
+        await self._courier.deliver(url, urlencode(form).encode(), headers, like_twilio(fragment))
 
     def _form(self, entry: Entry, status: str, error_code: int | None) -> dict[str, str]:
         form = {
@@ -218,6 +179,15 @@ class TwilioCallbacks:
         return form
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The events of one stage of a mail. Once they are out, the caller has been told of `told` stages."""
+
+    entry: Entry
+    events: list[dict[str, Any]]
+    told: int
+
+
 class SendGridCallbacks:
     """Events, as signed JSON arrays, to the one webhook of the account.
 
@@ -225,12 +195,12 @@ class SendGridCallbacks:
     """
 
     def __init__(self, settings: SandboxSettings, dials: Dials, ledger: Ledger, courier: Courier) -> None:
-        self._url = f"{settings.public_url}/api/v1/webhooks/sendgrid"
+        self._url = f"{settings.public_url}{SENDGRID_PATH}"
         self._key = private_key(settings.sendgrid_private_key) if settings.sendgrid_private_key else None
         self._dials = dials
         self._ledger = ledger
         self._courier = courier
-        self._waiting: asyncio.Queue[tuple[Entry, list[dict[str, Any]]]] = asyncio.Queue()
+        self._waiting: asyncio.Queue[Step] = asyncio.Queue()
 
     def open(self) -> None:
         """Start sending, once the courier is open. Logs a warning with the reason when all events will be dropped."""
@@ -239,21 +209,31 @@ class SendGridCallbacks:
         self._courier.start(self._run())
 
     def start(self, entry: Entry) -> None:
-        """Report the entry's next stage in `callback_delay` seconds, and so on to its last. It must have one left."""
-        asyncio.get_running_loop().call_later(self._dials.callback_delay, self._next_stage, entry)
+        """Report the entry's remaining stages, each after `callback_delay` seconds more. It must have one left."""
+        self._courier.start(self._report(entry))
 
     def _why_dropped(self) -> str:
         if not is_loopback(self._url):
             return "PUBLIC_URL is not on loopback"
         return "" if self._key else "SANDBOX_SENDGRID_PRIVATE_KEY is not set"
 
-    def _next_stage(self, entry: Entry) -> None:
-        stages = sendgrid_stages(entry)
-        events = [{**event, "timestamp": int(time.time())} for event in stages[entry.stage]]
-        entry.stage += 1
-        self._waiting.put_nowait((entry, events))
-        if entry.stage < len(stages):
-            self.start(entry)
+    async def _report(self, entry: Entry) -> None:
+        """Events that are held back go out after the next ones of the same mail."""
+        held: list[dict[str, Any]] = []
+        for stage in sendgrid_stages(entry)[entry.stage :]:
+            await asyncio.sleep(self._dials.callback_delay)
+            events = [{**event, "timestamp": int(time.time())} for event in stage]
+            entry.stage += 1
+            if not held and self._dials.reorders():
+                held = events
+                continue
+            self._waiting.put_nowait(Step(entry, events, entry.told if held else entry.stage))
+            if held:
+                self._waiting.put_nowait(Step(entry, held, entry.stage))
+                held = []
+        if held:
+            await asyncio.sleep(HELD_BACK_SECONDS)
+            self._waiting.put_nowait(Step(entry, held, entry.stage))
 
     async def _run(self) -> None:
         while True:
@@ -261,25 +241,20 @@ class SendGridCallbacks:
             while not self._waiting.empty() and len(batch) < EVENTS_AT_ONCE:
                 batch.append(self._waiting.get_nowait())
             if not self._why_dropped():
-                await self._tell([event for _, events in batch for event in events])
-            for entry, _ in batch:
-                self._ledger.tell(entry)
+                await self._tell([event for step in batch for event in step.events])
+            for step in batch:
+                self._ledger.catch_up(step.entry, step.told)
 
     async def _tell(self, events: list[dict[str, Any]]) -> None:
         # Line ends as SendGrid writes them: whoever parses and rewrites before checking finds the signature wrong.
         body = b"[" + b",\r\n".join(json.dumps(event, separators=(",", ":")).encode() for event in events) + b"]\r\n"
-        timestamp = str(int(time.time()))
+        assert self._key is not None
         headers = {
             "Content-Type": "application/json;charset=utf-8",
             "User-Agent": "SendGrid Event API",
-            "X-Twilio-Email-Event-Webhook-Signature": self._sign(timestamp.encode() + body),
-            "X-Twilio-Email-Event-Webhook-Timestamp": timestamp,
+            **sign_like_sendgrid(self._key, body),
         }
-        await self._courier.deliver(self._url, body, headers, insist=True)
-
-    def _sign(self, signed: bytes) -> str:
-        assert self._key is not None
-        return base64.b64encode(self._key.sign(signed, ec.ECDSA(hashes.SHA256()))).decode()
+        await self._courier.deliver(self._url, body, headers, LIKE_SENDGRID)
 
 
 def private_key(text: str) -> ec.EllipticCurvePrivateKey:

@@ -1,4 +1,4 @@
-"""The ledger: every request the sandbox accepted, as JSON lines on disk.
+"""The ledger: every request the sandbox accepted, as JSON lines on disk; what people wrote is kept in one of its own.
 
 A line is handed to the operating system before the answer leaves, so killing this or any other process loses nothing.
 It is not synced to the disk: that would cost milliseconds for each request and guard only against the machine's end.
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from providers.sandbox.faults import ProviderName
 
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One accepted request. `message_id` and `attempt` are the caller's own, None where it named none.
+    """One accepted request, or an inbound message. `message_id` and `attempt` are the caller's own, None without one.
 
     `details` is what is needed to show the message and to report on it. `stage` counts how far it got on its way
     (0 is queued), `told` how many of those steps the caller was told of, or can't be told of any more.
@@ -33,6 +33,7 @@ class Entry:
     details: dict[str, Any] = field(default_factory=dict)
     stage: int = 0
     told: int = 0
+    direction: Literal["outbound", "inbound"] = "outbound"
 
     def row(self) -> dict[str, Any]:
         """As `GET /ledger` shows it; `at` is RFC 3339 in UTC."""
@@ -92,10 +93,11 @@ class Ledger:
         self._write(asdict(entry) | {"at": entry.at.isoformat()})
         self._remember(entry)
 
-    def tell(self, entry: Entry) -> None:
-        """Note that one more callback of the entry is done with."""
-        entry.told += 1
-        self._write({"provider_message_id": entry.provider_message_id, "told": entry.told})
+    def catch_up(self, entry: Entry, told: int) -> None:
+        """Note that so many callbacks of the entry are done with."""
+        if told > entry.told:
+            entry.told = told
+            self._write({"provider_message_id": entry.provider_message_id, "told": told})
 
     def find(self, provider_message_id: str) -> Entry | None:
         """The entry with that SID or X-Message-Id, whichever provider it went to; None when there is none."""

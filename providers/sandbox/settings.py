@@ -1,12 +1,23 @@
 """What the sandbox is told at its start, and what can be dialled while it runs."""
 
 import asyncio
+import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 LONGEST_MS = 3_600_000
+# As Twilio allows in the fragment of a webhook's URL.
+MOST_REPEATS = 5
+LARGEST = {
+    "latency_ms": LONGEST_MS,
+    "callback_delay_ms": LONGEST_MS,
+    "duplicate_percent": 100,
+    "drop_percent": 100,
+    "reorder_percent": 100,
+    "inbound_retries": MOST_REPEATS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +25,8 @@ class SandboxSettings:
     """Credentials as the real providers would know them. An empty one opens no door: every call to it is a 401.
 
     `sendgrid_private_key` is base64 of a PKCS8 DER on P-256; empty, no SendGrid event is sent. `public_url` is where
-    SendGrid's events go; Twilio's go where each request says.
+    SendGrid's events go and what people write; Twilio's statuses go where each request says. What people wrote is kept
+    beside the ledger.
     """
 
     account_sid: str
@@ -29,10 +41,18 @@ class SandboxSettings:
 
 @dataclass(slots=True)
 class Dials:
-    """How long an answer takes, and how long before each callback. Milliseconds."""
+    """How long an answer takes, how long before each callback (milliseconds), and how badly callbacks travel.
+
+    Of a hundred callbacks so many are delivered twice, never (though they count as told), or after the next one of
+    the same message. `inbound_retries` is how often Twilio repeats an inbound message that was not taken.
+    """
 
     latency_ms: int
     callback_delay_ms: int
+    duplicate_percent: int = 0
+    drop_percent: int = 0
+    reorder_percent: int = 0
+    inbound_retries: int = 0
 
     async def wait_to_answer(self) -> None:
         """Sleep `latency_ms` milliseconds, as dialled when the wait begins."""
@@ -43,12 +63,32 @@ class Dials:
         """In seconds."""
         return self.callback_delay_ms / 1000
 
+    def duplicates(self) -> bool:
+        """Whether the next callback is delivered twice. Every question is a new throw of the dice, here and below."""
+        return _falls(self.duplicate_percent)
+
+    def drops(self) -> bool:
+        """Whether the next callback is lost."""
+        return _falls(self.drop_percent)
+
+    def reorders(self) -> bool:
+        """Whether the next callback is held back."""
+        return _falls(self.reorder_percent)
+
+    def shown(self) -> dict[str, int]:
+        """Both times, and of the others those that are not 0."""
+        return {name: value for name, value in asdict(self).items() if value or name.endswith("_ms")}
+
     def turn(self, wish: Mapping[str, Any]) -> None:
         """Set what `POST /settings` names. ValueError with a sentence, and nothing turned, when it can't be."""
         for name, value in wish.items():
-            if name not in self.__slots__:
-                raise ValueError(f"There is no setting {name!r}; there are: {', '.join(self.__slots__)}.")
-            if type(value) is not int or not 0 <= value <= LONGEST_MS:
-                raise ValueError(f"{name} must be a whole number from 0 to {LONGEST_MS}.")
+            if name not in LARGEST:
+                raise ValueError(f"There is no setting {name!r}; there are: {', '.join(LARGEST)}.")
+            if type(value) is not int or not 0 <= value <= LARGEST[name]:
+                raise ValueError(f"{name} must be a whole number from 0 to {LARGEST[name]}.")
         for name, value in wish.items():
             setattr(self, name, value)
+
+
+def _falls(percent: int) -> bool:
+    return random.random() * 100 < percent

@@ -1,4 +1,5 @@
-"""Twilio's door: the Message resource of its API of 2010-04-01, as its OpenAPI description and error pages have it.
+"""Twilio's door: the Message and Media resources of its API of 2010-04-01, as its OpenAPI description and error pages
+have them.
 
 Numbers with a fixed answer, as Twilio's test credentials have them ("Magic input"):
 
@@ -7,9 +8,10 @@ Numbers with a fixed answer, as Twilio's test credentials have them ("Magic inpu
 """
 
 import base64
+import heapq
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from email.utils import format_datetime
 from itertools import dropwhile, islice
@@ -23,6 +25,7 @@ from multidict import MultiDict
 from providers.sandbox.callbacks import TwilioCallbacks, twilio_stages
 from providers.sandbox.faults import ACCEPTING, Faults, lost_answer
 from providers.sandbox.ledger import Entry, Ledger, attempt_number, now
+from providers.sandbox.media import media_resource, redirect_to_bytes
 from providers.sandbox.settings import Dials, SandboxSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -89,7 +92,13 @@ class TwilioDoor:
     """The handlers of one account."""
 
     def __init__(
-        self, settings: SandboxSettings, dials: Dials, ledger: Ledger, faults: Faults, callbacks: TwilioCallbacks
+        self,
+        settings: SandboxSettings,
+        dials: Dials,
+        ledger: Ledger,
+        inbound: Ledger,
+        faults: Faults,
+        callbacks: TwilioCallbacks,
     ) -> None:
         self._account_sid = settings.account_sid
         self._has_credentials = bool(settings.account_sid and settings.auth_token)
@@ -97,16 +106,22 @@ class TwilioDoor:
         self._authorization = b"Basic " + base64.b64encode(credentials)
         self._dials = dials
         self._ledger = ledger
+        self._inbound = inbound
         self._faults = faults
         self._callbacks = callbacks
 
     def routes(self) -> list[web.RouteDef]:
-        """Create, list and fetch messages; any other call below /2010-04-01/ is a 404 in Twilio's words."""
+        """Create, list and fetch messages, list and fetch their media; any other call below /2010-04-01/ is a 404 in
+        Twilio's words.
+        """
         messages = "/2010-04-01/Accounts/{account}/Messages"
         return [
             web.post(messages + ".json", self._answering(self.create)),
             web.get(messages + ".json", self._answering(self.page)),
             web.get(messages + "/{sid}.json", self._answering(self.fetch)),
+            web.get(messages + "/{sid}/Media.json", self._answering(self.media)),
+            web.get(messages + "/{sid}/Media/{media}.json", self._answering(self.medium)),
+            web.get(messages + "/{sid}/Media/{media}", self._answering(self.content)),
             web.route("*", "/2010-04-01/{rest:.*}", self._answering(self.nothing)),
         ]
 
@@ -127,24 +142,53 @@ class TwilioDoor:
 
     async def fetch(self, request: web.Request) -> web.Response:
         """200 with the Message resource as it stands now. TwilioError 20404 for a SID that is not in the ledger."""
-        entry = self._ledger.find(request.match_info["sid"])
-        if entry is None or entry.provider != "twilio":
-            raise TwilioError(20404, path=request.path)
-        return web.json_response(self._resource(entry))
+        return web.json_response(self._resource(self._found(request)))
+
+    async def media(self, request: web.Request) -> web.Response:
+        """200 with all media of a message in one page; a message that we sent shows none."""
+        entry = self._found(request)
+        rows = [media_resource(self._account_sid, entry, each) for each in entry.details.get("media", ())]
+        return web.json_response({"media_list": rows, **self._paging(request, len(rows), 0, LARGEST_PAGE)})
+
+    async def medium(self, request: web.Request) -> web.Response:
+        """200 with one Media resource. TwilioError 20404 for one that the message does not have."""
+        entry = self._found(request)
+        return web.json_response(media_resource(self._account_sid, entry, self._found_medium(request, entry)))
+
+    async def content(self, request: web.Request) -> web.Response:
+        """307 to where the bytes of a medium are. TwilioError 20404 for one that the message does not have."""
+        entry = self._found(request)
+        return redirect_to_bytes(request, entry, self._found_medium(request, entry))
 
     async def page(self, request: web.Request) -> web.Response:
-        """A page, newest first. `PageToken` names the last message of the page before."""
+        """A page, newest first, of both directions. `PageToken` names the last message of the page before."""
         size = max(1, min(LARGEST_PAGE, attempt_number(request.query.get("PageSize")) or 50))
         number = attempt_number(request.query.get("Page")) or 0
-        entries = matching(self._ledger, request.query)
-        if last := request.query.get("PageToken", "").removeprefix("PA"):
-            entries = dropwhile(lambda entry: entry.provider_message_id != last, entries)
+        entries = matching((self._ledger, self._inbound), request.query)
+        if before := request.query.get("PageToken", "").removeprefix("PA"):
+            entries = dropwhile(lambda entry: entry.provider_message_id != before, entries)
             next(entries, None)
         page = [*islice(entries, size)]
-        return web.json_response(self._envelope(request, page, number, size, more=next(entries, None) is not None))
+        last = page[-1].provider_message_id if next(entries, None) else ""
+        messages = [self._resource(entry) for entry in page]
+        return web.json_response({"messages": messages, **self._paging(request, len(page), number, size, last)})
 
     async def nothing(self, request: web.Request) -> web.Response:
         """TwilioError 20404, which names the path, always."""
+        raise TwilioError(20404, path=request.path)
+
+    def _found(self, request: web.Request) -> Entry:
+        sid = request.match_info["sid"]
+        entry = self._ledger.find(sid) or self._inbound.find(sid)
+        if entry is None or entry.provider != "twilio":
+            raise TwilioError(20404, path=request.path)
+        return entry
+
+    def _found_medium(self, request: web.Request, entry: Entry) -> Mapping[str, str]:
+        for medium in entry.details.get("media", ()):
+            if medium["sid"] == request.match_info["media"]:
+                found: Mapping[str, str] = medium
+                return found
         raise TwilioError(20404, path=request.path)
 
     def _answering(self, handler: Handler) -> Handler:
@@ -186,7 +230,7 @@ class TwilioDoor:
             "date_created": format_datetime(entry.at),
             "date_sent": None if status == "queued" else format_datetime(entry.at),
             "date_updated": format_datetime(entry.at),
-            "direction": "outbound-api",
+            "direction": "inbound" if entry.direction == "inbound" else "outbound-api",
             "error_code": error_code,
             "error_message": "Message delivery failed" if error_code else None,
             "from": entry.sender,
@@ -202,21 +246,21 @@ class TwilioDoor:
             "uri": f"{uri}.json",
         }
 
-    def _envelope(self, request: web.Request, page: list[Entry], number: int, size: int, more: bool) -> dict[str, Any]:
+    def _paging(self, request: web.Request, found: int, number: int, size: int, last: str = "") -> dict[str, Any]:
+        """What a page says beside its rows. `last` is the SID of its last one where another page follows."""
         asked = {name: value for name, value in request.query.items() if name not in {"Page", "PageToken", "PageSize"}}
 
         def uri(of_page: int, **token: str) -> str:
             return f"{request.path}?{urlencode({**asked, 'PageSize': size, 'Page': of_page, **token})}"
 
         return {
-            "messages": [self._resource(entry) for entry in page],
             "first_page_uri": uri(0),
-            "next_page_uri": uri(number + 1, PageToken=f"PA{page[-1].provider_message_id}") if more else None,
+            "next_page_uri": uri(number + 1, PageToken=f"PA{last}") if last else None,
             "previous_page_uri": None,
             "page": number,
             "page_size": size,
             "start": number * size,
-            "end": number * size + max(len(page) - 1, 0),
+            "end": number * size + max(found - 1, 0),
             "uri": request.path_qs,
         }
 
@@ -290,10 +334,11 @@ def segments(body: str) -> int:
     return count
 
 
-def matching(ledger: Ledger, query: Mapping[str, str]) -> Iterator[Entry]:
+def matching(ledgers: Iterable[Ledger], query: Mapping[str, str]) -> Iterator[Entry]:
     """Newest first, those that the list's filters let through."""
     sender = query.get("From")
-    for entry in ledger.newest_first(query.get("To")):
+    newest_first = (ledger.newest_first(query.get("To")) for ledger in ledgers)
+    for entry in heapq.merge(*newest_first, key=lambda entry: entry.at, reverse=True):
         if entry.provider == "twilio" and sender in (None, entry.sender) and was_sent_when_asked(entry, query):
             yield entry
 

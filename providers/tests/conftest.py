@@ -47,8 +47,12 @@ class RunningSandbox:
         return self.call("POST", "/faults", {"provider": provider, "fault": name, "count": count})
 
     def dial(self, **settings):
-        """Change `latency_ms` or `callback_delay_ms` while it runs."""
+        """Turn some of the dials while it runs, such as `latency_ms`."""
         return self.call("POST", "/settings", settings)
+
+    def write(self, wait=True, **wish):
+        """Let somebody write to us; `{"id", "callbacks"}` of each message, once our door has answered."""
+        return self.call("POST", "/inbound", wish | {"wait": wait})["messages"]
 
 
 def make_key_pair():

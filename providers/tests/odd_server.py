@@ -61,7 +61,7 @@ def _read_request(connection):
             return None
         told += more
     head, _, body = told.partition(b"\r\n\r\n")
-    length = next(int(x.split(b":")[1]) for x in head.lower().splitlines() if x.startswith(b"content-length"))
+    length = next((int(x.split(b":")[1]) for x in head.lower().splitlines() if x.startswith(b"content-length")), 0)
     while len(body) < length:
         if not (more := connection.recv(65536)):
             return None

@@ -25,14 +25,17 @@ GOOD_ANSWERS = {
 }
 
 
-def twilio(url, sid="AC1", token="token", timeout=5.0, callback_url="http://127.0.0.1:9/hook", **more):
+TWILIO_SID = "AC0123456789abcdef0123456789abcdef"
+
+
+def twilio(url, sid=TWILIO_SID, token="token", timeout=5.0, callback_url="http://127.0.0.1:9/hook", **more):
     return TwilioAccount(
         account_sid=sid, auth_token=token, base_url=url, callback_url=callback_url, timeout=timeout, **more
     )
 
 
-def sendgrid(url, key="SG.key", public_key="", timeout=5.0):
-    return SendGridAccount(api_key=key, base_url=url, webhook_public_key=public_key, timeout=timeout)
+def sendgrid(url, key="SG.key", public_key="", timeout=5.0, **more):
+    return SendGridAccount(api_key=key, base_url=url, webhook_public_key=public_key, timeout=timeout, **more)
 
 
 @dataclass(frozen=True)
@@ -322,6 +325,20 @@ def test_a_callback_tampered_with_is_invalid_and_an_unsigned_one_missing(kind):
     assert account.check_signature(replace(callback, headers=unsigned)) is Signature.MISSING
 
 
+def test_every_part_is_kept_as_json_and_bytes_and_read_again_from_them(kind):
+    account, callbacks = status_callbacks(kind, kind.message)
+    for part in (part for callback in callbacks for part in account.split(callback)):
+        assert part.body == b""
+        assert account.read_report(json.loads(json.dumps(part.payload))) == account.read_report(part.payload)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com/a", "https://api.twilio.com.example.com/a", "", "a", "http://[", "/"]
+)
+def test_a_strangers_media_gets_no_credentials(kind, url):
+    assert kind.make("https://api.twilio.com").media_credentials(url) is None
+
+
 def test_an_account_without_a_key_believes_no_signature(kind):
     _, [callback, *_] = status_callbacks(kind, kind.message)
     account = kind.make("http://127.0.0.1:9", **kind.no_key)
@@ -343,7 +360,10 @@ def test_no_malformed_callback_raises_anything_unforeseen(kind, sandbox):
         assert account.check_signature(callback) is not Signature.VALID
         try:
             for part in account.split(callback):
-                {"status": account.read_report, "inbound": account.read_inbound}.get(part.kind, len)(part.payload)
+                if part.kind == "inbound":
+                    account.read_inbound(part.payload, part.body)
+                else:
+                    account.read_report(part.payload)
                 json.dumps(part.payload, allow_nan=False).encode()
         except UnreadableCallback:
             pass

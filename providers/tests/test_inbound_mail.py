@@ -96,7 +96,8 @@ def part_of(callback):
 
 
 def read(callback):
-    return ACCOUNT.read_inbound(json.loads(json.dumps(part_of(callback).payload)))
+    part = part_of(callback)
+    return ACCOUNT.read_inbound(json.loads(json.dumps(part.payload)), part.body)
 
 
 def parsed(**fields):
@@ -145,9 +146,7 @@ def test_a_raw_mail_is_read_with_its_attachments_and_inline_images():
     ],
 )
 def test_the_samples_that_come_with_the_sdk_are_read(name, subject, recipient, sizes):
-    callback = posted({})
-    whole = base64.b64encode((SAMPLES / name).read_bytes()).decode()
-    found = ACCOUNT.read_inbound({"content_type": callback.headers["content-type"], "body_base64": whole})
+    found = read(replace(posted({}), body=(SAMPLES / name).read_bytes()))
     assert (found.sender, found.recipient, found.subject) == ("test@example.com", recipient, subject)
     assert found.body.strip() == "Hello Twilio SendGrid!"
     assert "<strong>Hello" in found.html
@@ -275,14 +274,17 @@ def test_bytes_of_an_attachment_arrive_untouched():
     assert (media.content, media.filename) == (every, "logo.png")
 
 
-def test_a_mail_too_large_is_kept_without_its_body_and_read_once_that_is_back():
-    callback = posted({**PARSED, "text": b"x" * (1024 * 1024 + 1)})
-    payload = part_of(callback).payload
-    assert (payload["body_base64"], payload["size"]) == ("", len(callback.body))
-    with pytest.raises(UnreadableCallback, match="without its body"):
-        ACCOUNT.read_inbound(payload)
-    whole = {**payload, "body_base64": base64.b64encode(callback.body).decode()}
-    assert len(ACCOUNT.read_inbound(whole).body) == 1024 * 1024 + 1
+def test_the_largest_mail_is_kept_whole_beside_its_payload():
+    callback = posted({**PARSED, "text": b"x" * (35 * 1024 * 1024)})
+    part = part_of(callback)
+    assert part.body is callback.body
+    assert part.payload == {"content_type": callback.headers["content-type"], "size": len(callback.body)}
+    assert len(ACCOUNT.read_inbound(part.payload, part.body).body) == 35 * 1024 * 1024
+
+
+def test_a_mail_whose_body_is_gone_is_unreadable_and_says_so():
+    with pytest.raises(UnreadableCallback, match=r"The mail was kept without its body\."):
+        ACCOUNT.read_inbound(part_of(posted(PARSED)).payload)
 
 
 def nested(depth):
@@ -319,17 +321,17 @@ def test_an_endless_header_does_not_hold_up_the_reading(name):
     "payload",
     [
         {},
-        {"content_type": "multipart/form-data; boundary=x", "body_base64": "%"},
-        {"content_type": 5, "body_base64": "eA=="},
-        {"content_type": "multipart/form-data", "body_base64": "eA=="},
-        {"content_type": "multipart/form-data; boundary=\ud800", "body_base64": "eA=="},
-        {"content_type": "multipart/form-data; boundary*=idna''%ff", "body_base64": "eA=="},
-        {"content_type": "multipart/form-data; boundary=x", "body_base64": "eA=="},
+        {"content_type": 5},
+        {"content_type": "multipart/form-data"},
+        {"content_type": "multipart/form-data; boundary=\ud800"},
+        {"content_type": "multipart/form-data; boundary*=idna''%ff"},
+        {"content_type": "multipart/form-data; boundary=x"},
     ],
 )
-def test_a_payload_that_is_no_mail_is_unreadable(payload):
+@pytest.mark.parametrize("body", [b"", b"x"])
+def test_a_payload_that_is_no_mail_is_unreadable(payload, body):
     with pytest.raises(UnreadableCallback):
-        ACCOUNT.read_inbound(payload)
+        ACCOUNT.read_inbound(payload, body)
 
 
 def test_no_mail_raises_anything_but_unreadable_and_none_is_refused():

@@ -6,7 +6,9 @@ import signal
 import pytest
 
 from providers import routes
+from providers.base import Signature
 from providers.sendgrid import SendGridAccount
+from providers.tests import test_signatures as signatures
 from providers.twilio import TwilioAccount
 
 
@@ -43,6 +45,28 @@ def test_every_account_carries_the_name_that_it_is_found_by():
 def test_a_real_twilio_is_not_asked_to_call_a_loopback_address(settings, public_url, base_url, callback_url):
     settings.PUBLIC_URL, settings.TWILIO_BASE_URL = public_url, base_url
     assert routes._twilio_callback_url() == callback_url
+
+
+def test_every_secret_that_is_set_verifies_twilios_callbacks(settings):
+    settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN = signatures.TWILIO_SID, "new"
+    settings.TWILIO_SECONDARY_AUTH_TOKEN = "old"
+    settings.TWILIO_SUBACCOUNT_TOKENS = {signatures.SUBACCOUNT: "sub"}
+    settings.TWILIO_SHARED_KEYS = {"key_1": "one"}
+    account = routes.account_named("twilio")
+    told = [signatures.signed(token="new"), signatures.signed(token="old")]
+    told += [signatures.signed(signatures.naming(signatures.SUBACCOUNT), "sub")]
+    told += [signatures.by_key("one", "key=key_1,algorithm=HMAC_SHA256")]
+    assert {account.check_signature(each) for each in told} == {Signature.VALID}
+
+
+def test_every_secret_that_is_set_verifies_sendgrids_callbacks(settings):
+    settings.SENDGRID_WEBHOOK_PUBLIC_KEY = signatures.PUBLIC_KEY
+    settings.SENDGRID_INBOUND_PUBLIC_KEY = signatures.PUBLIC
+    settings.SENDGRID_INBOUND_SECRET = signatures.SECRET
+    account = routes.account_named("sendgrid")
+    told = [signatures.events(), signatures.mail(signatures.sign(signatures.MAIL))]
+    told += [signatures.mail(url=signatures.SECRET_URL)]
+    assert {account.check_signature(each) for each in told} == {Signature.VALID}
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

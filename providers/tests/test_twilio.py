@@ -1,18 +1,21 @@
 """What is particular to Twilio."""
 
+import asyncio
 import json
 import random
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import parse_qs, parse_qsl, urlencode
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from twilio.request_validator import RequestValidator
 
 from providers.base import Callback, InboundMedia, InboundMessage, Signature
 from providers.errors import Misconfigured, NotSent, Rejected, Uncertain, UnreadableCallback
-from providers.tests.odd_server import answering, http
-from providers.tests.test_adapters import GOOD_ANSWERS, TWILIO, send, twilio
+from providers.tests.odd_server import answering, hang_up, http
+from providers.tests.test_adapters import GOOD_ANSWERS, TWILIO, TWILIO_SID, send, twilio
 
 ACCOUNT = twilio("http://127.0.0.1:9")
 MMS = replace(
@@ -28,6 +31,26 @@ RECEIVED_BODY = (
     b"&From=%2B15559876543&ApiVersion=2010-04-01"
 )
 RECEIVED = dict(parse_qsl(RECEIVED_BODY.decode(), keep_blank_values=True))
+
+
+# An MMS and a status as https://www.twilio.com/docs/messaging/guides/webhook-request and
+# https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks list their parameters.
+MMS_BODY = (
+    b"ToCountry=US&MediaContentType0=image%2Fjpeg&ToState=CA&SmsMessageSid=MM0123456789abcdef0123456789abcdef"
+    b"&NumMedia=2&ToCity=&FromZip=94107&SmsSid=MM0123456789abcdef0123456789abcdef&FromState=CA&SmsStatus=received"
+    b"&FromCity=SAN+FRANCISCO&Body=&MediaContentType1=video%2Fmp4&FromCountry=US&To=%2B15551234567"
+    b"&MediaUrl1=https%3A%2F%2Fapi.twilio.com%2F2010-04-01%2FAccounts%2FAC0123456789abcdef0123456789abcdef%2FMessages"
+    b"%2FMM0123456789abcdef0123456789abcdef%2FMedia%2FME1&ToZip=&NumSegments=2"
+    b"&MessageSid=MM0123456789abcdef0123456789abcdef&AccountSid=AC0123456789abcdef0123456789abcdef"
+    b"&From=%2B15559876543"
+    b"&MediaUrl0=https%3A%2F%2Fapi.twilio.com%2F2010-04-01%2FAccounts%2FAC0123456789abcdef0123456789abcdef%2FMessages"
+    b"%2FMM0123456789abcdef0123456789abcdef%2FMedia%2FME0&ApiVersion=2010-04-01"
+)
+STATUS_BODY = (
+    b"SmsSid=SM0123456789abcdef0123456789abcdef&SmsStatus=undelivered&MessageStatus=undelivered&To=%2B15559876543"
+    b"&MessageSid=SM0123456789abcdef0123456789abcdef&AccountSid=AC0123456789abcdef0123456789abcdef"
+    b"&From=%2B15551234567&ApiVersion=2010-04-01&ErrorCode=30006&RawDlrDoneDate=2601011200"
+)
 
 
 def form_that_twilio_got(message, **settings):
@@ -65,7 +88,7 @@ def test_an_mms_carries_its_media_urls_and_no_empty_body():
 def test_the_status_callback_names_message_and_attempt():
     message = replace(TWILIO.message, attempt=7)
     form = form_that_twilio_got(message, callback_url="https://example.com/hook")
-    assert form["StatusCallback"] == [f"https://example.com/hook?m={message.message_id}&a=7"]
+    assert form["StatusCallback"] == [f"https://example.com/hook?m={message.message_id}&a=7#rc=5&rp=all"]
 
 
 def test_no_status_callback_is_asked_for_where_none_could_arrive():
@@ -197,6 +220,37 @@ def test_a_failure_says_why_in_a_sentence():
     assert report(MessageStatus="failed", ErrorCode="<script>").error_code == "failed"
 
 
+def test_a_recipient_who_opted_out_is_told_apart_from_other_refusals():
+    for code, opted_out in ((21610, True), (21211, False)):
+        with answering(http(400, json.dumps({"code": code, "message": "No", "status": 400}))) as server:
+            assert send(twilio(server.url), TWILIO.message).opted_out is opted_out
+    assert report(MessageStatus="failed", ErrorCode="21610").opt_out == "provider"
+    assert report(MessageStatus="failed", ErrorCode="30003").opt_out is None
+    assert report(MessageStatus="delivered").opt_out is None
+
+
+def test_the_accounts_media_asks_for_its_credentials_and_nothing_else_gets_them():
+    account = twilio("https://api.twilio.com")
+    for url in (
+        "https://api.twilio.com/2010-04-01/Accounts/AC1",
+        "https://API.twilio.com:443/",
+        "HTTPS://api.twilio.com",
+    ):
+        assert account.media_credentials(url) == (TWILIO_SID, "token")
+    for url in (
+        "http://api.twilio.com/",
+        "http://api.twilio.com:443/",
+        "https://api.twilio.com:444/",
+        "https://media.twiliocdn.com/",
+        "https://api.twilio.com@example.com/",
+        "https://example.com\\@api.twilio.com/",
+        "https://a:b@api.twilio.com/",
+        "https://api.twilio.com:99999/",
+    ):
+        assert account.media_credentials(url) is None
+    assert twilio("https://api.twilio.com", sid="", token="").media_credentials("https://api.twilio.com/") is None
+
+
 def test_a_message_that_came_in_is_no_status():
     form = {"MessageSid": "SM1", "SmsStatus": "received", "From": "+15559876543", "To": "+15551234567", "Body": "Hi"}
     assert [part.kind for part in ACCOUNT.split(callback(form))] == ["inbound"]
@@ -238,6 +292,27 @@ def test_a_text_that_came_in_is_read_as_it_was_written():
         body="Grüße & 100 % 😀",
         segments=1,
     )
+
+
+def test_a_documented_mms_is_read():
+    [part] = ACCOUNT.split(replace(callback({}), body=MMS_BODY))
+    found = ACCOUNT.read_inbound(part.payload)
+    assert (part.kind, found.channel, found.body, found.segments) == ("inbound", "mms", "", 2)
+    message = f"https://api.twilio.com/2010-04-01/Accounts/{TWILIO_SID}/Messages/MM0123456789abcdef0123456789abcdef"
+    assert found.media == (
+        InboundMedia(url=f"{message}/Media/ME0", content_type="image/jpeg"),
+        InboundMedia(url=f"{message}/Media/ME1", content_type="video/mp4"),
+    )
+
+
+def test_a_documented_status_is_read():
+    url = "https://example.com/hook?m=0198c0de-0000-7000-8000-000000000001&a=2"
+    [part] = ACCOUNT.split(replace(callback({}), url=url, body=STATUS_BODY))
+    found = ACCOUNT.read_report(part.payload)
+    assert (part.kind, found.status, found.provider_status) == ("status", "undelivered", "undelivered")
+    assert (found.message_id, found.attempt) == (UUID("0198c0de-0000-7000-8000-000000000001"), 2)
+    assert (found.error_code, "landline" in found.error_message, found.opt_out) == ("30006", True, None)
+    assert found.provider_message_id == "SM0123456789abcdef0123456789abcdef"
 
 
 def test_an_mms_brings_its_media_in_order():
@@ -309,67 +384,6 @@ def test_messages_without_a_sid_are_told_apart_by_their_content():
     assert ACCOUNT.read_inbound(first.payload).provider_message_id == ""
 
 
-def signed_by_shared_key(secret, settings, algorithm="HMAC_SHA256"):
-    url = "https://example.com/api/v1/webhooks/twilio?m=1"
-    signature = RequestValidator(secret).compute_signature(url, RECEIVED, algorithm)
-    headers = {"x-twilio-signature": signature, "x-twilio-webhooks-signature-settings": settings}
-    return Callback(url=url, body=RECEIVED_BODY, headers=headers)
-
-
-def test_the_documented_signature_verifies():
-    """The example of Twilio's page on webhook security; its SDKs test the same one."""
-    params = {
-        "CallSid": "CA1234567890ABCDE",
-        "Caller": "+14158675309",
-        "Digits": "1234",
-        "From": "+14158675309",
-        "To": "+18005551212",
-    }
-    told = Callback(
-        url="https://mycompany.com/myapp.php?foo=1&bar=2",
-        body=urlencode(params).encode(),
-        headers={"x-twilio-signature": "RSOYDt4T1cUTdK1PDd93/VVr8B8="},
-    )
-    account = twilio("http://127.0.0.1:9", token="12345")
-    assert account.check_signature(told) is Signature.VALID
-    assert account.check_signature(replace(told, url=told.url + "0")) is Signature.INVALID
-    assert ACCOUNT.check_signature(told) is Signature.INVALID
-
-
-def test_both_tokens_are_believed_while_they_are_rotated_and_no_third():
-    account = twilio("http://127.0.0.1:9", token="new", secondary_auth_token="old")
-    assert account.check_signature(callback(RECEIVED, token="new")) is Signature.VALID
-    assert account.check_signature(callback(RECEIVED, token="old")) is Signature.VALID
-    assert account.check_signature(callback(RECEIVED, token="older")) is Signature.INVALID
-    assert account.check_signature(callback(RECEIVED, token="")) is Signature.INVALID
-
-
-def test_a_shared_key_signs_with_sha256_under_its_own_id():
-    account = twilio("http://127.0.0.1:9", shared_keys={"webhooks_sharedkey_1": "one", "webhooks_sharedkey_2": "two"})
-    told = "key=webhooks_sharedkey_2,algorithm=HMAC_SHA256"
-    good = signed_by_shared_key("two", told)
-    assert account.check_signature(good) is Signature.VALID
-    assert account.check_signature(callback(RECEIVED)) is Signature.VALID
-    wrong = [
-        signed_by_shared_key("one", told),
-        signed_by_shared_key("token", told),
-        signed_by_shared_key("two", told, "HMAC_SHA1"),
-        signed_by_shared_key("two", "key=webhooks_sharedkey_3,algorithm=HMAC_SHA256"),
-        signed_by_shared_key("", "key=webhooks_sharedkey_3,algorithm=HMAC_SHA256"),
-        signed_by_shared_key("", "key=,algorithm=HMAC_SHA256"),
-        signed_by_shared_key("two", "key=webhooks_sharedkey_2,algorithm=HMAC_MD5"),
-        signed_by_shared_key("two", ",,=,key"),
-        replace(good, body=good.body.replace(b"received", b"sent")),
-        replace(good, headers={"x-twilio-signature": good.headers["x-twilio-signature"]}),
-    ]
-    assert {account.check_signature(each) for each in wrong} == {Signature.INVALID}
-
-
-def test_a_shared_key_without_an_account_is_not_believed():
-    account = twilio("http://127.0.0.1:9", sid="", token="", shared_keys={"k": "one"})
-    assert account.check_signature(signed_by_shared_key("one", "key=k,algorithm=HMAC_SHA256")) is Signature.INVALID
-
-
 def test_no_form_raises_anything_but_unreadable():
     chance = random.Random(5)
     for _ in range(1500):
@@ -385,3 +399,134 @@ def test_no_form_raises_anything_but_unreadable():
                 assert "\0" not in json.loads(json.dumps(part.payload["params"])).get("Body", "")
         except UnreadableCallback:
             continue
+
+
+SINCE = datetime(2026, 1, 2, 12, tzinfo=UTC)
+IN_LIST = {
+    "account_sid": TWILIO_SID, "api_version": "2010-04-01", "body": "Hello", "error_code": None, "error_message": None,
+    "date_created": "Fri, 02 Jan 2026 12:00:00 +0000", "date_sent": "Fri, 02 Jan 2026 12:00:00 +0000",
+    "date_updated": "Fri, 02 Jan 2026 12:00:00 +0000", "direction": "inbound", "from": "+15559876543",
+    "messaging_service_sid": None, "num_media": "0", "num_segments": "1", "price": None, "price_unit": None,
+    "sid": "SM1", "status": "received", "subresource_uris": {}, "to": "+15551234567",
+    "uri": f"/2010-04-01/Accounts/{TWILIO_SID}/Messages/SM1.json",
+}  # fmt: skip
+
+
+@contextmanager
+def listing(*pages, media=()):
+    """Answers Twilio's list of messages, page by page, and its list of any message's media."""
+
+    def answer(connection):
+        path = server.requests[-1][0].split()[1].decode()
+        if path.partition("?")[0].endswith("/Media.json"):
+            told = {"media_list": list(media), "next_page_uri": None, "uri": path}
+        else:
+            number = int(dict(parse_qsl(path.partition("?")[2])).get("Page", 0))
+            more = f"{path.partition('?')[0]}?Page={number + 1}" if number + 1 < len(pages) else None
+            told = {"messages": list(pages[number]), "page": number, "next_page_uri": more, "uri": path}
+        connection.sendall(http(200, json.dumps(told)))
+
+    with answering(answer) as server:
+        yield server
+
+
+def missed(account, since=SINCE):
+    async def all_of_them():
+        try:
+            return [part async for part in account.missed(since)]
+        finally:
+            await account.close()
+
+    return asyncio.run(all_of_them())
+
+
+def test_a_missed_text_is_the_callback_that_should_have_come():
+    with listing(
+        [{**IN_LIST, "sid": RECEIVED["MessageSid"], "body": "Grüße & 100 % + 😀".replace(" +", "")}]
+    ) as server:
+        [part] = missed(twilio(server.url))
+    [real] = ACCOUNT.split(replace(callback({}), body=RECEIVED_BODY))
+    assert (part.kind, part.dedupe_key) == ("inbound", real.dedupe_key)
+    assert ACCOUNT.read_inbound(json.loads(json.dumps(part.payload))) == ACCOUNT.read_inbound(real.payload)
+    assert set(part.payload["params"].items()) <= {*real.payload["params"].items()}
+
+
+def test_a_missed_mms_brings_its_media():
+    uri = f"/2010-04-01/Accounts/{TWILIO_SID}/Messages/MM1/Media/ME"
+    media = [{"sid": f"ME{n}", "content_type": "image/png", "uri": f"{uri}{n}.json"} for n in range(2)]
+    with listing([{**IN_LIST, "sid": "MM1", "num_media": "2"}], media=media) as server:
+        account = twilio(server.url)
+        [part] = missed(account)
+    found = account.read_inbound(part.payload)
+    assert found.media == tuple(InboundMedia(url=f"{server.url}{uri}{n}", content_type="image/png") for n in range(2))
+    assert all(account.media_credentials(each.url) for each in found.media)
+
+
+def test_missed_statuses_count_once_and_only_those_that_change_something():
+    words = ["queued", "accepted", "scheduled", "sending", "partially_delivered", "sent", "delivered", "undelivered"]
+    told = [{**IN_LIST, "direction": "outbound-api", "status": word} for word in words]
+    told[-1]["error_code"] = 30003
+    with listing(told, [*told[-1:]]) as server:
+        first, again = (missed(twilio(server.url)) for _ in range(2))
+    assert first == again
+    reports = [ACCOUNT.read_report(part.payload) for part in first]
+    assert [found.provider_status for found in reports] == ["sent", "delivered", "undelivered", "undelivered"]
+    assert (reports[2].error_code, reports[2].provider_message_id) == ("30003", "SM1")
+    assert len({part.dedupe_key for part in first}) == 3
+    assert {part.kind for part in first} == {"status"}
+
+
+def test_what_was_missed_comes_oldest_first_from_all_pages_and_not_from_before():
+    def at(second, sid):
+        moment = SINCE + timedelta(seconds=second)
+        return {**IN_LIST, "sid": sid, "date_sent": moment.strftime("%a, %d %b %Y %H:%M:%S +0000")}
+
+    with listing([at(9, "SM4"), at(1, "SM3")], [at(0, "SM2"), at(-1, "SM1"), at(-9, "SM0")]) as server:
+        found = missed(twilio(server.url), (SINCE + timedelta(microseconds=5)).astimezone(timezone(timedelta(hours=5))))
+        asked = dict(parse_qsl(server.requests[0][0].split()[1].decode().partition("?")[2]))
+    assert [part.payload["params"]["MessageSid"] for part in found] == ["SM2", "SM3", "SM4"]
+    assert asked["DateSent>"] == "2026-01-02T12:00:00Z"
+
+
+def test_a_text_that_twilio_is_still_receiving_is_left_to_its_callback():
+    with listing(
+        [{**IN_LIST, "status": "receiving"}, {**IN_LIST, "sid": None}, {**IN_LIST, "date_sent": None}]
+    ) as server:
+        assert missed(twilio(server.url)) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "code"),
+    [
+        (http(401, json.dumps({"code": 20003, "message": "Authenticate"})), Misconfigured, "20003"),
+        (http(429, json.dumps({"code": 20429, "message": "Busy"})), NotSent, "20429"),
+        (http(500, "down", "text/plain"), Uncertain, "500"),
+        (http(200, "{"), Uncertain, "unreadable_answer"),
+        (http(200, "{}"), Uncertain, "unreadable_answer"),
+        (http(204), Uncertain, "unreadable_answer"),
+        (http(200, '{"messages": [5]}'), Uncertain, "unexpected"),
+        (hang_up, Uncertain, "connection_lost"),
+    ],
+)
+def test_a_list_that_does_not_come_is_a_providers_error(answer, outcome, code):
+    with answering(answer) as server, pytest.raises(outcome) as raised:
+        missed(twilio(server.url))
+    assert raised.value.code == code
+
+
+def test_without_credentials_nothing_can_have_been_missed():
+    with pytest.raises(Misconfigured):
+        missed(twilio("http://127.0.0.1:9", sid="", token=""))
+
+
+def test_what_the_sandbox_sent_is_in_its_list(sandbox):
+    async def send_and_list(account):
+        accepted = [await account.send(replace(TWILIO.message, message_id=uuid4())) for _ in range(3)]
+        while len(found := [part async for part in account.missed(datetime.now(UTC) - timedelta(minutes=5))]) < 3:
+            await asyncio.sleep(0.02)
+        await account.close()
+        return {each.provider_message_id for each in accepted}, found
+
+    sent, found = asyncio.run(asyncio.wait_for(send_and_list(TWILIO.for_sandbox(sandbox)), 10))
+    assert {ACCOUNT.read_report(part.payload).provider_message_id for part in found} == sent
+    assert {part.kind for part in found} == {"status"}

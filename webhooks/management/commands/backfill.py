@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -34,17 +35,19 @@ class Command(BaseCommand):
                 parts = asyncio.run(missed(account, since))
             except ProviderError as error:
                 raise CommandError(f"{name} could not be asked: {error.message}") from None
-            new = sum(
-                self.apply(name, parts[start : start + KEPT_AT_ONCE]) for start in range(0, len(parts), KEPT_AT_ONCE)
+            new = Counter[str]()
+            for start in range(0, len(parts), KEPT_AT_ONCE):
+                new += self.apply(name, parts[start : start + KEPT_AT_ONCE])
+            self.stdout.write(
+                f"{name}: {len(parts)} found; new: {new['inbound']} inbound messages, {new['status']} statuses."
             )
-            self.stdout.write(f"{name}: {len(parts)} found, {new} new.")
 
-    def apply(self, name: str, parts: Sequence[CallbackPart]) -> int:
-        """Let facts take effect as if they had come; return how many had not yet."""
+    def apply(self, name: str, parts: Sequence[CallbackPart]) -> Counter[str]:
+        """Let facts take effect as if they had come; return how many of which kind had not yet."""
         receipts = Receipt.objects.keep(name, parts, verified=True)
         for receipt in receipts:
             receipt.apply()
-        return len(receipts)
+        return Counter(receipt.kind for receipt in receipts)
 
 
 async def missed(account: Provider, since: datetime) -> list[CallbackPart]:
