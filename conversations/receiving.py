@@ -1,9 +1,11 @@
 """Taking in what people wrote to us: into which conversation, with which files, and whether it was STOP."""
 
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from conversations import mail_links
 from conversations.addresses import normalise_leniently
@@ -15,12 +17,13 @@ from conversations.quoted_text import newly_written
 from providers.base import InboundMessage, Keyword
 
 
-def receive(provider: str, inbound: InboundMessage) -> Message:
+def receive(provider: str, inbound: InboundMessage, received_at: datetime | None = None) -> Message:
     """Keep an inbound message once, however often and from how many sides at a time it comes; return it.
 
-    A mail joins the conversation of the message that it answers; anything else the open conversation in which we last
-    wrote to its sender from its recipient; else it goes to the pair's open direct one, made if needed. Files that it
-    brought along are in the storage by then, those still to be fetched are due. STOP and START take effect.
+    A mail joins the conversation of the message that it answers, a text the open conversation in which we last wrote to
+    its sender from its recipient; else it goes to the pair's open direct one, made if needed. Files that it brought
+    along are in the storage by then, those still to be fetched are due. STOP and START take effect, from when they were
+    said on; `received_at` (now) stands in for that where the provider says nothing.
     """
     message = message_of(provider, inbound)
     known = Message.objects.filter(provider=provider, provider_message_id=message.provider_message_id)
@@ -34,7 +37,7 @@ def receive(provider: str, inbound: InboundMessage) -> Message:
             for each in media:
                 each.message = message
             Media.objects.bulk_create(media)
-            heed_keyword(message, inbound.keyword)
+            heed_keyword(message, inbound.keyword, inbound.occurred_at or received_at or timezone.now())
     except IntegrityError:
         return known.get()
     return message
@@ -85,23 +88,38 @@ def named_by(inbound: InboundMessage, sender: str) -> Message | None:
 
 def conversation_of(message: Message) -> UUID | None:
     """Return the conversation that an inbound message joins if that is open; None for the pair's direct one."""
-    if message.parent:
-        return message.parent.conversation_id
+    if message.type == Message.Type.EMAIL:
+        return message.parent.conversation_id if message.parent else None
     return Conversation.objects.last_written_in(key_of(message.type, message.sender, message.recipient))
 
 
-def heed_keyword(message: Message, recognised: Keyword | None) -> None:
-    """Let a STOP or START in a text take effect; what the provider recognised is worth more than the words."""
+def heed_keyword(message: Message, recognised: Keyword | None, at: datetime) -> None:
+    """Let a STOP or START in a text take effect; what the provider recognised is worth more than the words.
+
+    One that comes late, such as by `backfill`, changes nothing that was said after `at`.
+    """
     if message.type == Message.Type.EMAIL:
         return
     channel_type = channel_type_of(message.type)
     ours, theirs = message.recipient, message.sender
     match recognised or keyword_in(message.body):
-        case "stop":
-            OptOut.objects.opt_out(channel_type, ours, theirs, source=OptOut.Source.KEYWORD)
+        case "stop" if not started_since(message, at):
+            OptOut.objects.opt_out(channel_type, ours, theirs, source=OptOut.Source.KEYWORD, at=at)
             record(message, "opted_out", "The sender wants no more messages from this number.")
-        case "start" if OptOut.objects.between(channel_type, ours, theirs).lift(source=OptOut.Source.KEYWORD):
+        case "start" if OptOut.objects.between(channel_type, ours, theirs).lift(source=OptOut.Source.KEYWORD, at=at):
             record(message, "opted_in", "The sender wants messages from this number again.")
+
+
+def started_since(message: Message, at: datetime) -> bool:
+    """Say whether a START came from the same sender after `at`, while there was nothing yet that it could lift."""
+    later = Message.objects.filter(
+        direction=Message.Direction.INBOUND,
+        sender=message.sender,
+        recipient=message.recipient,
+        created_at__gt=at,
+        type__in=[Message.Type.SMS, Message.Type.MMS],
+    )
+    return any(keyword_in(body) == "start" for body in later.exclude(pk=message.pk).values_list("body", flat=True))
 
 
 def record(message: Message, status: str, detail: str) -> None:

@@ -17,8 +17,8 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
-from conversations import delivery
-from conversations.models import Media, Message
+from conversations import delivery, settling
+from conversations.models import IdempotencyKey, Media, Message
 from conversations.models.status import Status
 from providers.base import Channel
 
@@ -86,7 +86,7 @@ class Doorbell:
 
 
 _doorbell = Doorbell()
-_fetching = threading.Lock()
+_fetching, _settling = threading.Lock(), threading.Lock()
 
 
 @shared_task(bind=True, name="conversations.send_sms", max_retries=None)
@@ -154,17 +154,33 @@ def seconds_until_retry(message_id: str) -> float | None:
 
 @shared_task(name="conversations.sweep", ignore_result=True)
 def sweep() -> str:
-    """Make good what got lost: expired leases, messages past their time, due messages for which nobody rang.
+    """Make good what got lost: expired leases, messages past their time, due messages for which nobody rang. Forget
+    what need not be remembered.
 
-    Files that came in and lie at a provider still are left to a task of their own, as strangers decide how long those
-    take.
+    What has to be asked of others is left to tasks of their own, as those decide how long it takes: what became of a
+    message in doubt, and files that came in and still lie at a provider.
     """
     doubted = Message.objects.doubt_expired_leases(limit=SWEEP_BATCH)
     expired = Message.objects.expire_overdue(limit=SWEEP_BATCH)
+    IdempotencyKey.objects.forget_old(limit=SWEEP_BATCH)
+    if Message.objects.wait_for_settling() and not _settling.locked():
+        _doorbell.publish(settle)
     if Media.objects.is_due() and not _fetching.locked():
         _doorbell.publish(fetch_media)
     rung = [channel for channel in CHANNELS if ring_overdue(channel)]
     return f"uncertain {doubted}, expired {expired}, rang {', '.join(rung) or 'nobody'}"
+
+
+@shared_task(name="conversations.settle", ignore_result=True)
+def settle() -> str:
+    """Ask the providers about doubts and overdue reports; only one such task at a time in each process."""
+    if not _settling.acquire(blocking=False):
+        return "busy"
+    try:
+        tally, reported = settling.settle_due(), settling.ask_overdue()
+        return f"{summary(tally)}, reported {reported}"
+    finally:
+        _settling.release()
 
 
 @shared_task(name="conversations.fetch_media", ignore_result=True)

@@ -26,6 +26,7 @@ ROUTES = {
     "conversations.send_mms": "mms",
     "conversations.send_email": "email",
     "conversations.sweep": "sweep",
+    "conversations.settle": "sweep",
     "conversations.fetch_media": "sweep",
     "webhooks.sweep": "sweep",
 }

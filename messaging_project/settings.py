@@ -76,6 +76,15 @@ CALLS_IN_FLIGHT: int = env.int("CALLS_IN_FLIGHT", default=64)
 RETRY_BASE_SECONDS: float = env.float("RETRY_BASE_SECONDS", default=2)
 RETRY_CEILING_SECONDS: float = env.float("RETRY_CEILING_SECONDS", default=900)
 EXPIRES_AFTER_SECONDS: float = env.float("EXPIRES_AFTER_SECONDS", default=86_400)
+SETTLE_SECONDS: float = env.float("SETTLE_SECONDS", default=120)
+SETTLE_MARGIN_SECONDS: float = env.float("SETTLE_MARGIN_SECONDS", default=30)
+SETTLE_GAP_SECONDS: float = env.float("SETTLE_GAP_SECONDS", default=30)
+SETTLE_DEADLINE_SECONDS: float = env.float("SETTLE_DEADLINE_SECONDS", default=900)
+ON_UNRESOLVED = {
+    "sms": env.str("ON_UNRESOLVED_SMS", default="hold"),
+    "mms": env.str("ON_UNRESOLVED_MMS", default="hold"),
+    "email": env.str("ON_UNRESOLVED_EMAIL", default="hold"),
+}
 
 # A call may begin only while its time and this margin still fit into the lease.
 LEASE_MARGIN_SECONDS = 5
@@ -84,6 +93,15 @@ if LEASE_SECONDS <= PROVIDER_TIMEOUT_SECONDS + LEASE_MARGIN_SECONDS:
         f"LEASE_SECONDS={LEASE_SECONDS:g} leaves no time to begin a call: set it above PROVIDER_TIMEOUT_SECONDS"
         f" ({PROVIDER_TIMEOUT_SECONDS:g}) + {LEASE_MARGIN_SECONDS}."
     )
+
+# A provider may still be taking over what we asked it for when our own call has given up.
+if SETTLE_SECONDS < PROVIDER_TIMEOUT_SECONDS + SETTLE_MARGIN_SECONDS:
+    raise ImproperlyConfigured(
+        f"SETTLE_SECONDS={SETTLE_SECONDS:g} is too soon to ask what became of a call: set it to at least"
+        f" PROVIDER_TIMEOUT_SECONDS ({PROVIDER_TIMEOUT_SECONDS:g}) + {SETTLE_MARGIN_SECONDS:g}."
+    )
+if not set(ON_UNRESOLVED.values()) <= {"hold", "resend"}:
+    raise ImproperlyConfigured("ON_UNRESOLVED_SMS, _MMS and _EMAIL are hold or resend.")
 
 # --- The providers --------------------------------------------------------------------------------------------------
 

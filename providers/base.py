@@ -109,6 +109,15 @@ class DeliveryReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundMessage:
+    """What a provider's own records hold of a message: the provider's id, when it was made there, what became of it."""
+
+    provider_message_id: str
+    created_at: datetime
+    report: DeliveryReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboundMedia:
     """A picture or file that came with a message: at `url`, still to be fetched, or without one here as `content`.
 
@@ -134,7 +143,8 @@ class InboundMessage:
 
     `message_id_header`, `in_reply_to` and `references` (oldest first) are email's, with their angle brackets.
     `automatic` mail comes from a machine and must not be answered by one (RFC 3834). `keyword` is what the provider
-    itself recognised and acted upon. `segments` is None where it was not counted.
+    itself recognised and acted upon. `segments` is None where it was not counted, `occurred_at` where nothing says when
+    it was sent.
     """
 
     provider_message_id: str
@@ -151,6 +161,7 @@ class InboundMessage:
     automatic: bool = False
     keyword: Keyword | None = None
     segments: int | None = None
+    occurred_at: datetime | None = None
 
 
 class Provider(Protocol):
@@ -188,6 +199,14 @@ class Provider(Protocol):
 
     def media_credentials(self, url: str) -> tuple[str, str] | None:
         """The user name and password that this account's media at `url` ask for, None for any other URL."""
+
+    async def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage] | None:
+        """All that the provider's records hold from this sender to this recipient with this content, made since then,
+        oldest first; None where the provider keeps no records that could prove an absence. Raises `ProviderError`.
+        """
+
+    async def ask(self, provider_message_id: str) -> DeliveryReport | None:
+        """What became of a message that the provider accepted; None where it can't be asked. Raises `ProviderError`."""
 
     def missed(self, since: datetime) -> AsyncIterator[CallbackPart]:
         """What the account holds since then, as the callbacks that should have told us would have: the same keys for

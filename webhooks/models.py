@@ -1,6 +1,7 @@
 """What came through the doors."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import ClassVar
@@ -32,13 +33,18 @@ class StorageAway(Exception):
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     """How receipts are kept and found again."""
 
-    def keep(self, provider: str, parts: Sequence[CallbackPart], *, verified: bool) -> list["Receipt"]:
+    def keep(
+        self, provider: str, parts: Sequence[CallbackPart], *, verified: bool, backfilled: bool = False
+    ) -> list["Receipt"]:
         """Store what a callback says; return those receipts among them that have not taken effect yet.
 
         From here on it can't be lost. What came before is not stored twice. Raises `StorageAway`.
         """
         keys = [part.dedupe_key for part in parts]
-        self.bulk_create([Receipt.of_part(provider, part, verified) for part in parts], ignore_conflicts=True)
+        receipts = [Receipt.of_part(provider, part, verified) for part in parts]
+        for receipt in receipts:
+            receipt.backfilled = backfilled
+        self.bulk_create(receipts, ignore_conflicts=True)
         waiting = self.filter(dedupe_key__in=keys, result=Receipt.Result.WAITING, applied_at=None)
         return list(waiting.order_by("id"))
 
@@ -65,15 +71,17 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
             default_storage.delete(name)
         return self.filter(pk__in=files).delete()[0]
 
-    def apply_again(self) -> int:
-        """Let these take effect anew, now; return how many. What already took effect changes nothing."""
-        count = 0
+    def apply_again(self) -> Counter[str]:
+        """Let these take effect anew, now; return how many stand with which result then. What already took effect
+        changes nothing.
+        """
+        results: Counter[str] = Counter()
         for receipt in self.order_by("id").iterator(chunk_size=500):
-            receipt.next_attempt_at = timezone.now()
-            receipt.save(update_fields=["next_attempt_at"])
+            self.filter(pk=receipt.pk).update(next_attempt_at=Now())
             receipt.apply()
-            count += 1
-        return count
+            receipt.refresh_from_db(fields=["result"])
+            results[receipt.get_result_display()] += 1
+        return results
 
 
 class Receipt(models.Model):
@@ -94,6 +102,7 @@ class Receipt(models.Model):
     payload = models.JSONField()
     body = models.FileField(max_length=255, blank=True)
     verified = models.BooleanField()
+    backfilled = models.BooleanField(default=False, help_text="Fetched from the provider, as it could not be delivered")
     received_at = models.DateTimeField(db_default=Now())
     result = models.CharField(max_length=10, choices=Result.choices, blank=True, default="")
     applied_at = models.DateTimeField(null=True)
@@ -172,7 +181,7 @@ class Receipt(models.Model):
             # Reading it again would not read better; what came stays here for a person.
             self._close(Receipt.Result.KEPT, error=str(error)[:200])
         else:
-            receive(self.provider, inbound)
+            receive(self.provider, inbound, self.received_at)
             self._close(Receipt.Result.APPLIED)
 
     def _read_body(self) -> bytes:
@@ -182,7 +191,8 @@ class Receipt(models.Model):
             return bytes(file.read())
 
     def _close(self, result: Result, *, error: str = "") -> None:
-        self.result, self.applied_at, self.next_attempt_at, self.error = result, timezone.now(), None, error
+        self.result, self.next_attempt_at, self.error = result, None, error
+        self.applied_at = self.applied_at or timezone.now()
         self.save(update_fields=["result", "applied_at", "next_attempt_at", "error"])
 
     def _postpone(self) -> None:

@@ -29,4 +29,4 @@ def verify(provider: Provider, callback: Callback) -> bool:
         case Signature.MISSING:
             raise Forged(Refusal.Reason.UNSIGNED, "The signature is missing.")
         case _:
-            raise Forged(Refusal.Reason.FORGED, "The signature does not fit the request.")
+            raise Forged(Refusal.Reason.FORGED, "The signature, or the secret, does not fit the request.")

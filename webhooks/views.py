@@ -185,13 +185,13 @@ def statistics(provider: str) -> dict[str, Any]:
     """
     day_ago = timezone.now() - timedelta(days=1)
     took_effect = Q(result__in=[Receipt.Result.APPLIED, Receipt.Result.KEPT], error="")
-    receipts = Receipt.objects.filter(provider=provider, received_at__gte=day_ago).aggregate(
+    receipts = Receipt.objects.filter(provider=provider, backfilled=False, received_at__gte=day_ago).aggregate(
         total=Count("id"),
         processed=Count("id", filter=took_effect),
         failed=Count("id", filter=~took_effect & ~Q(result=Receipt.Result.WAITING)),
     )
     refused = Refusal.objects.filter(provider=provider, hour__gte=day_ago).aggregate(count=Sum("count"))["count"] or 0
-    last = Receipt.objects.filter(provider=provider).aggregate(at=Max("received_at"))["at"]
+    last = Receipt.objects.filter(provider=provider, backfilled=False).aggregate(at=Max("received_at"))["at"]
     return {
         "total_webhooks_24h": receipts["total"] + refused,
         "processed_webhooks_24h": receipts["processed"],

@@ -23,7 +23,9 @@ class MediaInline(ReadOnly, admin.TabularInline):
 
     @admin.display(description="open")
     def shown(self, media: Media) -> str:
-        """Return a link to the file."""
+        """Return a link to the file, if it is to be had."""
+        if media.status != Media.Status.STORED:
+            return "–"
         return format_html('<a href="{}">open</a>', media.get_absolute_url())
 
 

@@ -42,6 +42,7 @@ class OptOutAdmin(ReadOnly, admin.ModelAdmin):
     search_fields = ("their_address", "our_address")
     ordering = ("-opted_out_at", "-id")
     actions = ("lift",)
+    readonly_fields = ("source", "opted_out_at", "lifted_at", "lifted_by")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whoever has the permission of that name."""
@@ -63,4 +64,4 @@ class OptOutAdmin(ReadOnly, admin.ModelAdmin):
         count = OptOut.objects.filter(pk__in=[each.pk for each in held]).lift(source=OptOut.Source.STAFF)
         for each in held:
             self.log_change(request, each, "Lifted.")
-        messages.success(request, f"{count} opt-outs were lifted.")
+        messages.success(request, f"Lifted: {count}.")

@@ -1,5 +1,6 @@
 """Files that came in, over HTTP."""
 
+from mimetypes import guess_extension
 from typing import Any
 
 from django.http import FileResponse
@@ -8,6 +9,7 @@ from rest_framework.exceptions import APIException, NotFound
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from conversations.api.authentication import StaffSession
 from conversations.models import Media
 
 # What browsers draw and never run; SVG can carry scripts.
@@ -24,7 +26,9 @@ class NotYetFetched(APIException):
 
 
 class MediaView(APIView):
-    """One file."""
+    """One file, for API clients and for staff in the admin."""
+
+    authentication_classes = (*APIView.authentication_classes, StaffSession)
 
     def get(self, request: Request, media_id: Any) -> FileResponse:
         """Answer the file: images inline, everything else as a download. 404 with the reason if it is not to be had."""
@@ -38,7 +42,7 @@ class MediaView(APIView):
             media.file.open(),
             content_type=media.content_type if inline else "application/octet-stream",
             as_attachment=not inline,
-            filename=media.filename or f"{media.id}",
+            filename=media.filename or f"{media.id}{guess_extension(media.content_type) or ''}",
         )
         response["X-Content-Type-Options"] = "nosniff"
         response["Content-Security-Policy"] = "default-src 'none'; sandbox"

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
@@ -22,6 +23,7 @@ from conversations.addresses import (
     normalise_phone,
     normalise_phone_sender,
 )
+from conversations.api import idempotency
 from conversations.api.fields import Attachment, Choice, Flag, Line, Metadata, Moment, Text, is_blank
 from conversations.api.paging import InvalidQuery, Page, choice, identifier, moment
 from conversations.models import Conversation, Message
@@ -179,10 +181,22 @@ class SendView(APIView):
     """Accepts a message: it is a row before it is anything else."""
 
     def post(self, request: Request) -> Response:
-        """Answer 201 with the message. By then it is committed, whatever becomes of this process or of Redis."""
+        """Answer 201 with the message. By then it is committed, whatever becomes of this process or of Redis.
+
+        With an Idempotency-Key that made a message before: 200 with that one, as it stands now.
+        """
+        key = idempotency.key_of(request)
+        if key and (made := idempotency.made_before(key, request.data)):
+            return Response(represent(made), headers=idempotency.REPLAYED)
         body = SendRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        message = self.accept(body.validated_data, request.request_id)  # type: ignore[attr-defined]
+        values = dict(body.validated_data)
+        accept = partial(Message.objects.accept, conversation_type=values.pop("conversation_type"))
+        message = outbound(values, request.request_id)  # type: ignore[attr-defined]
+        if not key:
+            accept(message)
+        elif made := idempotency.make_once(key, request.data, message, accept):
+            return Response(represent(made), headers=idempotency.REPLAYED)
         if message.is_due_at_once:
             message = self.hand_over(message)
         headers = {"Location": message.get_absolute_url()}
@@ -207,18 +221,16 @@ class SendView(APIView):
             )
         return message
 
-    @staticmethod
-    def accept(values: dict[str, Any], request_id: str) -> Message:
-        """Save what was asked for."""
-        conversation_type = values.pop("conversation_type")
-        message = Message(
-            direction=Message.Direction.OUTBOUND,
-            status=Status.PENDING,
-            provider=routes.ROUTES[values["type"]],
-            request_id=request_id,
-            **values,
-        )
-        return Message.objects.accept(message, conversation_type=conversation_type)
+
+def outbound(values: dict[str, Any], request_id: str) -> Message:
+    """Return an unsaved message of what was asked for."""
+    return Message(
+        direction=Message.Direction.OUTBOUND,
+        status=Status.PENDING,
+        provider=routes.ROUTES[values["type"]],
+        request_id=request_id,
+        **values,
+    )
 
 
 class MessageListView(SendView):

@@ -98,6 +98,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "verbose_name": "opt-out",
+            },
         ),
         migrations.AddField(
             model_name="message",

@@ -2,8 +2,9 @@
 
 from conversations.models.conversation import Conversation
 from conversations.models.event import MessageEvent
+from conversations.models.idempotency import IdempotencyKey
 from conversations.models.media import Media
 from conversations.models.message import Message
 from conversations.models.opt_out import OptOut
 
-__all__ = ["Conversation", "Media", "Message", "MessageEvent", "OptOut"]
+__all__ = ["Conversation", "IdempotencyKey", "Media", "Message", "MessageEvent", "OptOut"]

@@ -37,6 +37,8 @@ DECIDED_AT_INSERT = (
     "error_message",
     "created_at",
 )
+# When the provider is asked what became of a message, counted from its being sent, while no report comes.
+REPORT_STEPS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=6))
 # Longer Message-IDs than any mail program makes are not kept: they could not be indexed.
 MESSAGE_ID_CHARACTERS = 255
 
@@ -133,6 +135,17 @@ def _outcome_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
     }
 
 
+def settling_times() -> dict[str, timedelta]:
+    """Return when a doubt is looked at after its lease's end and how long it may last from then, and when the provider
+    is first asked what became of a message it accepted.
+    """
+    return {
+        "settle": timedelta(seconds=settings.SETTLE_SECONDS),
+        "deadline": timedelta(seconds=settings.SETTLE_DEADLINE_SECONDS),
+        "report_after": REPORT_STEPS[0],
+    }
+
+
 class MessageQuerySet(models.QuerySet["Message"]):
     """What is done to many messages, and how one is made."""
 
@@ -184,7 +197,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         if not outcomes:
             return set()
         with connection.cursor() as cursor:
-            cursor.execute(statements.RECORD_OUTCOMES, _outcome_parameters(outcomes))
+            cursor.execute(statements.RECORD_OUTCOMES, {**_outcome_parameters(outcomes), **settling_times()})
             written = {row[0] for row in cursor.fetchall()}
         for message in self.filter(pk__in=[outcome.message_id for outcome in outcomes if outcome.opted_out]):
             message.opt_recipient_out(OptOut.Source.PROVIDER)
@@ -217,7 +230,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         Their worker is gone or late, and whether it had called the provider can't be known from here.
         """
         with connection.cursor() as cursor:
-            cursor.execute(statements.DOUBT_EXPIRED_LEASES, {"limit": limit})
+            cursor.execute(statements.DOUBT_EXPIRED_LEASES, {"limit": limit, **settling_times()})
             return int(cursor.rowcount)
 
     def expire_overdue(self, *, limit: int) -> int:
@@ -225,6 +238,30 @@ class MessageQuerySet(models.QuerySet["Message"]):
         with connection.cursor() as cursor:
             cursor.execute(statements.EXPIRE_OVERDUE, {"limit": limit})
             return int(cursor.rowcount)
+
+    def take_doubts(self, *, limit: int) -> list["Message"]:
+        """Return doubts whose provider has to be asked now; each comes due again after SETTLE_GAP_SECONDS."""
+        gap = timedelta(seconds=settings.SETTLE_GAP_SECONDS)
+        return list(self.raw(statements.TAKE_DOUBTS, {"limit": limit, "gap": gap}))
+
+    def take_overdue_reports(self, *, limit: int) -> list["Message"]:
+        """Return sent messages whose provider has to be asked now what became of them; each comes due at its next."""
+        return list(self.raw(statements.TAKE_OVERDUE_REPORTS, {"limit": limit, "steps": list(REPORT_STEPS)}))
+
+    def twins(self, provider: str, sender: str, recipient: str, body: str) -> "MessageQuerySet":
+        """Return the messages in flight or in doubt that a provider's records can't tell apart."""
+        in_doubt = {"status__in": [Status.SENDING, Status.UNCERTAIN], "direction": Message.Direction.OUTBOUND}
+        return self.filter(provider=provider, sender=sender, recipient=recipient, body=body, **in_doubt)
+
+    def owns(self, provider: str, provider_message_id: str) -> bool:
+        """Say whether any message has this id at its provider."""
+        return self.filter(provider=provider, provider_message_id=provider_message_id).exists()
+
+    def wait_for_settling(self) -> bool:
+        """Say whether any provider has to be asked about any message now."""
+        now = timezone.now()
+        doubts = self.filter(status=Status.UNCERTAIN, settle_at__lte=now)
+        return doubts.exists() or self.filter(status=Status.SENT, report_due_at__lte=now).exists()
 
     def due(self, channel: Channel) -> "MessageQuerySet":
         """Return the messages of a channel that a worker may take now, longest due first."""
@@ -287,6 +324,12 @@ class Message(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
+    # Of a doubt: when the provider is asked next, until when it may stay one, and how many looks found nothing. Of what
+    # was sent: when the provider is asked what became of it, as no report came.
+    settle_at = models.DateTimeField(null=True)
+    settle_by = models.DateTimeField(null=True)
+    looks = models.PositiveSmallIntegerField(db_default=0, default=0)
+    report_due_at = models.DateTimeField(null=True)
     error_code = models.CharField(max_length=50, blank=True)
     error_message = models.CharField(max_length=500, blank=True)
 
@@ -324,6 +367,11 @@ class Message(models.Model):
                 | (~Q(status="sending") & Q(lease_expires_at__isnull=True)),
                 name="only_sending_messages_are_leased",
             ),
+            models.CheckConstraint(
+                condition=Q(status="uncertain", settle_at__isnull=False, settle_by__isnull=False)
+                | (~Q(status="uncertain") & Q(settle_at__isnull=True)),
+                name="every_doubt_is_settled_in_time",
+            ),
             models.UniqueConstraint(
                 fields=["provider", "provider_message_id"],
                 condition=~Q(provider_message_id=""),
@@ -342,6 +390,8 @@ class Message(models.Model):
             ),
             models.Index(fields=["lease_expires_at"], condition=Q(status="sending"), name="messages_lease_ran_out"),
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="messages_to_expire"),
+            models.Index(fields=["settle_at"], condition=Q(status="uncertain"), name="messages_to_settle"),
+            models.Index(fields=["report_due_at"], condition=Q(status="sent"), name="messages_to_ask_about"),
             models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
             models.Index(fields=["conversation", "-created_at", "-id"], name="messages_of_conversation"),
             models.Index(
@@ -432,7 +482,8 @@ class Message(models.Model):
 
     def _move_as_reported(self, report: DeliveryReport) -> None:
         self.status = report.status or self.status
-        self.next_attempt_at = self.lease_expires_at = None
+        self.next_attempt_at = self.lease_expires_at = self.settle_at = None
+        self.report_due_at = timezone.now() + REPORT_STEPS[0] if self.status == Status.SENT else None
         self.error_code, self.error_message = report.error_code[:50], report.error_message[:500]
         self.updated_at = timezone.now()
 

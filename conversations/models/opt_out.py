@@ -43,9 +43,10 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
         self.bulk_create([opt_out], ignore_conflicts=True)
         return pair.in_force().first() or opt_out
 
-    def lift(self, *, source: str) -> int:
-        """End those among these that hold; return how many there were."""
-        return self.in_force().update(lifted_at=timezone.now(), lifted_by=source)
+    def lift(self, *, source: str, at: datetime | None = None) -> int:
+        """End those among these that hold since before `at` (now); return how many there were."""
+        at = at or timezone.now()
+        return self.in_force().filter(opted_out_at__lte=at).update(lifted_at=at, lifted_by=source)
 
 
 class OptOut(models.Model):
@@ -75,6 +76,7 @@ class OptOut(models.Model):
     objects: ClassVar[models.Manager["OptOut"]] = OptOutQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "opt-out"
         constraints = [
             models.UniqueConstraint(
                 "channel_type",

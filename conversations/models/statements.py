@@ -126,6 +126,10 @@ held AS MATERIALIZED (
 moved AS (
     UPDATE conversations_message AS m
     SET status = o.status, lease_expires_at = NULL, updated_at = statement_timestamp(),
+        settle_at = CASE WHEN o.status = 'uncertain' THEN m.lease_expires_at + %(settle)s END,
+        settle_by = CASE WHEN o.status = 'uncertain' THEN m.lease_expires_at + %(settle)s + %(deadline)s END,
+        looks = 0,
+        report_due_at = CASE WHEN o.status = 'sent' THEN statement_timestamp() + %(report_after)s END,
         attempts = CASE WHEN o.unspent_lease IS NULL THEN m.attempts ELSE m.attempts - 1 END,
         next_attempt_at = CASE
             WHEN o.status = 'pending' THEN statement_timestamp() + o.retry_in * interval '1 second' END,
@@ -163,7 +167,9 @@ WITH late AS MATERIALIZED (
 ),
 moved AS (
     UPDATE conversations_message AS m
-    SET status = 'uncertain', lease_expires_at = NULL, error_code = 'lease_expired', updated_at = statement_timestamp(),
+    SET status = 'uncertain', error_code = 'lease_expired', updated_at = statement_timestamp(),
+        settle_at = m.lease_expires_at + %(settle)s, settle_by = m.lease_expires_at + %(settle)s + %(deadline)s,
+        looks = 0, lease_expires_at = NULL,
         error_message = 'The worker was lost while it held this message: it may have been sent.'
     FROM late WHERE m.id = late.id
     RETURNING m.id, m.attempts, m.error_code, m.error_message
@@ -189,3 +195,26 @@ INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, c
 SELECT id, 'expired', 'observed', attempts, error_code, 'Its time ran out before it could be sent.',
     statement_timestamp()
 FROM moved"""
+
+# Coming due again is written before the provider is asked, so that nobody else asks meanwhile and no crash loses one.
+TAKE_DOUBTS = """
+UPDATE conversations_message AS message
+SET settle_at = statement_timestamp() + %(gap)s
+FROM (
+    SELECT id FROM conversations_message WHERE status = 'uncertain' AND settle_at <= statement_timestamp()
+    ORDER BY settle_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+) AS due
+WHERE message.id = due.id
+RETURNING message.*"""
+
+TAKE_OVERDUE_REPORTS = """
+UPDATE conversations_message AS message
+SET report_due_at = (
+    SELECT min(message.sent_at + step) FROM unnest(%(steps)s::interval[]) AS step
+    WHERE message.sent_at + step > statement_timestamp())
+FROM (
+    SELECT id FROM conversations_message WHERE status = 'sent' AND report_due_at <= statement_timestamp()
+    ORDER BY report_due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+) AS due
+WHERE message.id = due.id
+RETURNING message.*"""

@@ -39,6 +39,7 @@ MOVES: dict[Status, frozenset[Status]] = {
     Status.SENDING: frozenset({Status.PENDING}),
     Status.PENDING: frozenset({Status.SENDING, Status.UNCERTAIN}),
     Status.UNCERTAIN: frozenset({Status.SENDING}),
+    Status.UNRESOLVED: frozenset({Status.UNCERTAIN}),
     Status.FAILED: frozenset({Status.SENDING, Status.UNCERTAIN}),
     Status.SENT: NOT_KNOWN_AS_ACCEPTED,
     Status.DELIVERED: NOT_KNOWN_AS_ACCEPTED | {Status.SENT},

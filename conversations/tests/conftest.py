@@ -53,6 +53,11 @@ def providers(sandbox, settings):  # noqa: F811
     settings.SENDGRID_API_KEY = sandbox.api_key
     routes.forget_accounts()
     yield sandbox
-    for name in ("twilio", "sendgrid"):
+    forget_accounts()
+
+
+def forget_accounts():
+    """Close the accounts' connections; the next call opens others, by the settings as they are then."""
+    for name in routes.account_names():
         asyncio.run_coroutine_threadsafe(routes.account_named(name).close(), delivery.event_loop()).result(5)
     routes.forget_accounts()

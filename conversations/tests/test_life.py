@@ -190,8 +190,9 @@ def test_words_longer_than_their_column_are_cut_and_not_lost(sending):
 
 @pytest.mark.parametrize("doubt", ["sending", "uncertain", "unresolved"])
 def test_a_callback_settles_a_doubt(sending, doubt):
-    lease = timezone.now() if doubt == "sending" else None
-    Message.objects.update(status=doubt, lease_expires_at=lease)
+    now, is_lease, is_doubt = timezone.now(), doubt == "sending", doubt == "uncertain"
+    times = {"lease_expires_at": now if is_lease else None, "settle_at": now if is_doubt else None, "settle_by": now}
+    Message.objects.update(status=doubt, **times)
     report(sending, "sent", provider_message_id="SM9")
     assert (sending.status, sending.provider_message_id) == ("sent", "SM9")
 

@@ -99,10 +99,10 @@ def test_a_stranger_who_names_our_mail_does_not_get_into_the_thread(mail):
     assert answer(sender=CAROL, in_reply_to=one.message_id_header).conversation_id != one.conversation_id
 
 
-def test_a_mail_that_names_nothing_goes_where_we_last_wrote(mail):
-    mail("direct")
-    thread = mail()
-    assert answer(in_reply_to=f"<{uuid.uuid4()}@example.com>").conversation_id == thread.conversation_id
+def test_a_mail_that_names_nothing_goes_to_the_pairs_conversation(mail):
+    direct = mail("direct")
+    mail()
+    assert answer(in_reply_to=f"<{uuid.uuid4()}@example.com>").conversation_id == direct.conversation_id
 
 
 def test_an_answer_into_a_closed_thread_opens_the_pairs_conversation(mail, domain):

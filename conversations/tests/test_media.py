@@ -144,3 +144,12 @@ def test_a_file_that_somebody_fetches_is_taken_by_nobody_else(settings):
     received(InboundMedia(url="https://api.twilio.com/x"))
     assert len(Media.objects.take_due(5)) == 1
     assert Media.objects.take_due(5) == []
+
+
+def test_staff_see_files_and_strangers_do_not(client, admin_client, django_user_model, settings):
+    settings.TRUST_LOCAL_REQUESTS = False
+    url = received(InboundMedia(content=b"1", content_type="image/png"), channel="email").media.get().get_absolute_url()
+    assert b"".join(admin_client.get(url)) == b"1"
+    assert client.get(url).status_code == 401
+    client.force_login(django_user_model.objects.create_user("reader"))
+    assert client.get(url).status_code == 401

@@ -147,6 +147,15 @@ def test_an_old_report_that_is_replayed_does_not_undo_a_later_lift(mailed):
     assert len(in_force()) == 1
 
 
+@pytest.mark.parametrize(("said", "holds"), [(["START", "STOP"], True), (["STOP", "START"], False)])
+def test_what_comes_late_changes_nothing_that_was_said_after_it(said, holds):
+    now = timezone.now()
+    earlier, later = said
+    text(later, sid="SM2", occurred_at=now - timedelta(minutes=1))
+    text(earlier, sid="SM1", occurred_at=now - timedelta(hours=1))
+    assert bool(in_force()) == holds
+
+
 def test_no_pair_has_two_opt_outs_in_force():
     values = {"channel_type": "sms", "our_address": US, "their_address": THEM, "source": "staff"}
     OptOut.objects.create(**values, opted_out_at=timezone.now())
@@ -169,6 +178,8 @@ def test_opening_the_link_only_asks(client, mailed):
     assert (page.status_code, in_force()) == (200, [])
     assert b"ann@example.com" in page.content
     assert b"Bob" not in page.content
+    client.post(link_of(mailed))
+    assert b"Done" in client.get(link_of(mailed)).content
 
 
 @pytest.mark.parametrize("token", ["x", "a" * 42, "a" * 100])

@@ -169,7 +169,7 @@ class Stack:
             **({"sandbox": [sys.executable, "manage.py", "sandbox"]} if self.settings.uses_sandbox else {}),
             "web": [*gunicorn, "--workers", "2", "--threads", "8", "-k", "gthread", "--graceful-timeout", "20"],
             **{name: [*worker, "-Q", name, "-n", f"{name}@%h", "-c", "4", "-E", "-l", "INFO"] for name in CHANNELS},
-            "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "3", "-l", "WARNING"],
+            "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "4", "-l", "WARNING"],
             # Apart from the sweeper: a worker does not notice when the beat that it carries (-B) dies.
             "beat": [*celery, "beat", "-l", "WARNING"],
             "flower": [*celery, "flower", "--address=127.0.0.1", f"--port={flower}", "--enable_events=False"],

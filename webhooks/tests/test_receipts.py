@@ -116,7 +116,7 @@ def test_replaying_everything_changes_nothing(client, sent, mailed):  # noqa: F8
         return [*rows, list(events)]
 
     before = everything()
-    assert command("replay_receipts", "--since", "2020-01-01") == "6 receipts applied again.\n"
+    assert command("replay_receipts", "--since", "2020-01-01").startswith("6 receipts applied again.\n")
     assert everything() == before
 
 
@@ -175,3 +175,27 @@ def test_a_door_where_nothing_came_says_so(client):
 def test_the_status_of_an_unknown_provider_is_400(client):
     answer = status(client, "pigeon")
     assert (answer.status_code, answer.json()["code"]) == (400, "unknown_provider")
+
+
+def test_staff_download_a_mail_as_it_came(client, admin_client):
+    mail(client, text="Grüße")
+    page = f"/admin/webhooks/receipt/{Receipt.objects.get().pk}/"
+    assert f"{page}body/" in admin_client.get(f"{page}change/").content.decode()
+    download = admin_client.get(f"{page}body/")
+    assert download["Content-Disposition"].startswith("attachment")
+    assert "Grüße".encode() in b"".join(download)
+    assert client.get(f"{page}body/").status_code == 302
+
+
+def test_what_was_fetched_by_hand_does_not_make_a_door_look_alive(client):
+    text(client)
+    Receipt.objects.update(backfilled=True)
+    statistics = status(client, "twilio").json()["statistics"]
+    assert (statistics["total_webhooks_24h"], statistics["last_webhook_at"]) == (0, None)
+
+
+def test_replaying_says_what_stands_then(client):
+    twilio(client, "")
+    assert "1  No message of ours is meant" in command("replay_receipts", "--provider", "twilio")
+    with pytest.raises(CommandError, match="No such receipts: 7"):
+        command("replay_receipts", "7")

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from conversations.models import MessageEvent
 from providers import routes
 from providers.base import CallbackPart, Provider
 from providers.errors import ProviderError
@@ -37,17 +38,32 @@ class Command(BaseCommand):
                 raise CommandError(f"{name} could not be asked: {error.message}") from None
             new = Counter[str]()
             for start in range(0, len(parts), KEPT_AT_ONCE):
-                new += self.apply(name, parts[start : start + KEPT_AT_ONCE])
+                new += self.apply(account, parts[start : start + KEPT_AT_ONCE])
             self.stdout.write(
                 f"{name}: {len(parts)} found; new: {new['inbound']} inbound messages, {new['status']} statuses."
             )
 
-    def apply(self, name: str, parts: Sequence[CallbackPart]) -> Counter[str]:
+    def apply(self, account: Provider, parts: Sequence[CallbackPart]) -> Counter[str]:
         """Let facts take effect as if they had come; return how many of which kind had not yet."""
-        receipts = Receipt.objects.keep(name, parts, verified=True)
+        receipts = Receipt.objects.keep(account.name, untold(account, parts), verified=True, backfilled=True)
         for receipt in receipts:
             receipt.apply()
         return Counter(receipt.kind for receipt in receipts)
+
+
+def untold(account: Provider, parts: Sequence[CallbackPart]) -> list[CallbackPart]:
+    """Leave out statuses that a callback has told: those come under keys of their own."""
+    reports = {part.dedupe_key: account.read_report(part.payload) for part in parts if part.kind == "status"}
+    ids = [report.provider_message_id for report in reports.values()]
+    told = set(
+        MessageEvent.objects.filter(
+            message__provider=account.name,
+            message__provider_message_id__in=ids,
+            evidence=MessageEvent.Evidence.REPORTED,
+        ).values_list("message__provider_message_id", "status")
+    )
+    known = {key for key, report in reports.items() if (report.provider_message_id, report.status) in told}
+    return [part for part in parts if part.dedupe_key not in known]
 
 
 async def missed(account: Provider, since: datetime) -> list[CallbackPart]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from providers import routes
 from webhooks.management.commands import moment
 from webhooks.models import Receipt
 
@@ -17,7 +18,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Ids, or any of the filters; both narrow."""
         parser.add_argument("ids", nargs="*", type=int, help="ids of receipts, as the admin shows them")
-        parser.add_argument("--provider", help="twilio or sendgrid")
+        parser.add_argument("--provider", choices=routes.account_names())
         parser.add_argument("--result", choices=[each for each in Receipt.Result.values if each])
         parser.add_argument("--since", type=moment, help="received at or after, such as 2026-01-31T12:00Z")
         parser.add_argument("--until", type=moment, help="received before")
@@ -36,7 +37,13 @@ class Command(BaseCommand):
         if not given:
             raise CommandError("Say which receipts: ids, --provider, --result, --since or --until.")
         receipts = Receipt.objects.filter(**given)
+        unknown = set(options["ids"]) - set(receipts.values_list("pk", flat=True)) if options["ids"] else None
+        if unknown:
+            raise CommandError(f"No such receipts: {', '.join(map(str, sorted(unknown)))}.")
         if options["dry_run"]:
             self.stdout.write(f"{receipts.count()} receipts would be applied again.")
         else:
-            self.stdout.write(f"{receipts.apply_again()} receipts applied again.")
+            results = receipts.apply_again()
+            self.stdout.write(f"{results.total()} receipts applied again.")
+            for result, count in results.most_common():
+                self.stdout.write(f"  {count}  {result}")

@@ -1,0 +1,50 @@
+"""Which key made which message, so that the same request makes it once."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+
+REMEMBERED_FOR = timedelta(days=7)
+
+
+class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
+    """How keys are taken and forgotten."""
+
+    def take(self, key: str, fingerprint: str, message_id: UUID) -> bool:
+        """Reserve a key for a message that the same transaction goes on to insert; return False if it is taken.
+
+        Waits for whoever is reserving the same key at the same time, until that transaction ends.
+        """
+        self.bulk_create(
+            [IdempotencyKey(key=key, fingerprint=fingerprint, message_id=message_id)], ignore_conflicts=True
+        )
+        return self.filter(key=key, message_id=message_id).exists()
+
+    def forget_old(self, limit: int) -> int:
+        """Delete up to `limit` keys that were remembered for long enough; return how many."""
+        old = self.filter(created_at__lt=timezone.now() - REMEMBERED_FOR).values("pk")[:limit]
+        return self.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]
+
+
+class IdempotencyKey(models.Model):
+    """A client's name for one request, the fingerprint of that request's body, and the message it made."""
+
+    key = models.CharField(max_length=255, unique=True)
+    fingerprint = models.CharField(max_length=64)
+    message = models.ForeignKey("conversations.Message", on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects: ClassVar[models.Manager["IdempotencyKey"]] = IdempotencyKeyQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        message_id: UUID | None
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="idempotency_keys_to_forget")]
+
+    def __str__(self) -> str:
+        return f"key {self.pk}"

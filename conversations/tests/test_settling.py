@@ -1,0 +1,259 @@
+"""Doubts, settled by what the provider's records hold and by nothing else."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from conversations import delivery, settling, tasks
+from conversations.models import Message
+from conversations.tests.conftest import forget_accounts
+
+pytestmark = pytest.mark.django_db
+
+LATER = timedelta(seconds=1)
+
+
+def doubt(accept, sandbox, fault, **values):
+    """A message whose call ended without an answer, and whose time to be settled has come."""
+    provider = "sendgrid" if values.get("type") == "email" else "twilio"
+    sandbox.dial(callback_delay_ms=3_600_000)  # no callback settles it
+    sandbox.fault(provider, fault)
+    message = accept(**{"provider": provider, **values})
+    delivery.deliver_due(message.channel)
+    message.refresh_from_db()
+    assert (message.status, message.settle_at > timezone.now()) == ("uncertain", True)
+    come_due()
+    return message
+
+
+def come_due(**times):
+    Message.objects.filter(status="uncertain").update(settle_at=timezone.now(), **times)
+
+
+def mail(accept, sandbox, fault="reset_accepted", **values):
+    who = {"sender": "ann@example.com", "recipient": "bob@example.com"}
+    return doubt(accept, sandbox, fault, type="email", **who, **values)
+
+
+def look():
+    come_due()
+    return dict(settling.settle_due())
+
+
+def statuses(*messages):
+    return [Message.objects.get(pk=message.pk).status for message in messages]
+
+
+def timeline(message):
+    return [event.status for event in message.events.all()]
+
+
+@pytest.mark.parametrize("fault", ["reset_accepted", "500_accepted", "garbage"])
+@pytest.mark.parametrize("type_", ["sms", "mms"])
+def test_what_the_provider_has_was_sent(accept, providers, fault, type_):
+    media = {"attachments": ["https://example.com/a.png"]} if type_ == "mms" else {}
+    message = doubt(accept, providers, fault, type=type_, **media)
+    assert look() == {"sent": 1}
+    message.refresh_from_db()
+    [entry] = providers.ledger()
+    assert (message.status, message.provider_message_id) == ("sent", entry["provider_message_id"])
+    assert (message.settle_at, message.error_code) == (None, "")
+
+
+@pytest.mark.parametrize("fault", ["reset", "500"])
+def test_what_the_provider_does_not_have_after_two_looks_is_sent_again_and_once(accept, providers, fault):
+    message = doubt(accept, providers, fault)
+    assert look() == {"waiting": 1}
+    assert statuses(message) == ["uncertain"]
+    assert look() == {"pending": 1}
+    delivery.deliver_due("sms")
+    message.refresh_from_db()
+    assert (message.status, message.attempts, len(providers.ledger())) == ("sent", 2, 1)
+
+
+def test_a_late_acceptance_between_the_looks_is_found(accept, providers):
+    message = doubt(accept, providers, "reset")
+    look()
+    values = {"sender": message.sender, "recipient": message.recipient, "body": message.body, "provider": "twilio"}
+    late = accept("thread", **values)
+    delivery.deliver_due("sms")
+    Message.objects.filter(pk=late.pk).update(provider_message_id="")
+    assert look() == {"sent": 1}
+
+
+def test_nobody_gets_what_belongs_to_another_message(accept, providers):
+    accept()
+    delivery.deliver_due("sms")
+    message = doubt(accept, providers, "reset")
+    assert look() == {"waiting": 1}
+    assert look() == {"pending": 1}
+    assert Message.objects.get(pk=message.pk).provider_message_id == ""
+
+
+def test_other_texts_between_the_same_two_are_no_match(accept, providers):
+    accept(body="Other")
+    delivery.deliver_due("sms")
+    Message.objects.update(provider_message_id="")
+    doubt(accept, providers, "reset")
+    look()
+    assert look() == {"pending": 1}
+
+
+def test_twins_that_all_arrived_get_one_each(accept, providers):
+    one, other = (doubt(accept, providers, "reset_accepted") for _ in range(2))
+    assert look() == {"sent": 2}
+    ids = {Message.objects.get(pk=each.pk).provider_message_id for each in (one, other)}
+    assert ids == {entry["provider_message_id"] for entry in providers.ledger()}
+
+
+def test_twins_of_which_one_arrived_wait_for_a_callback(accept, providers):
+    twins = [doubt(accept, providers, fault) for fault in ("reset", "reset_accepted")]
+    for _ in range(3):
+        assert look() == {"waiting": 2}
+    assert statuses(*twins) == ["uncertain", "uncertain"]
+
+
+def test_a_callback_that_settles_one_twin_lets_the_other_be_settled(accept, providers):
+    absent, there = (doubt(accept, providers, fault) for fault in ("reset", "reset_accepted"))
+    [entry] = providers.ledger()
+    report = settling.DeliveryReport(
+        provider_message_id=entry["provider_message_id"],
+        status="sent",
+        provider_status="sent",
+        message_id=there.pk,
+        attempt=1,
+    )
+    Message.objects.apply_report("twilio", report)
+    look(), look()
+    assert statuses(absent, there) == ["pending", "sent"]
+
+
+def test_twins_past_their_time_are_settled_by_their_number(accept, providers):
+    twins = [doubt(accept, providers, fault) for fault in ("reset", "reset_accepted")]
+    come_due(settle_by=timezone.now())
+    assert dict(settling.settle_due()) == {"sent": 1, "pending": 1}
+    assert statuses(*twins) == ["sent", "pending"]
+
+
+def test_a_twin_in_flight_keeps_the_others_waiting(accept, providers):
+    message = doubt(accept, providers, "reset_accepted")
+    accept("thread")
+    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    assert look() == {"waiting": 1}
+    assert statuses(message) == ["uncertain"]
+
+
+def test_a_provider_that_can_not_be_asked_proves_nothing(accept, providers, settings):
+    message = doubt(accept, providers, "reset")
+    settings.TWILIO_BASE_URL = "http://127.0.0.1:9"
+    forget_accounts()
+    for _ in range(3):
+        come_due(settle_by=timezone.now() - LATER)
+        assert dict(settling.settle_due()) == {}
+    message.refresh_from_db()
+    assert (message.status, message.looks) == ("uncertain", 0)
+
+
+def test_a_doubt_is_looked_at_by_one_at_a_time(accept, providers):
+    doubt(accept, providers, "reset")
+    assert len(Message.objects.take_doubts(limit=10)) == 1
+    assert Message.objects.take_doubts(limit=10) == []
+
+
+def test_a_mail_in_doubt_waits_for_its_events_and_is_then_held(accept, providers):
+    message = mail(accept, providers)
+    assert look() == {"waiting": 1}
+    come_due(settle_by=timezone.now())
+    assert dict(settling.settle_due()) == {"unresolved": 1}
+    assert statuses(message) == ["unresolved"]
+    assert message.events.last().evidence == "assumed"
+
+
+@pytest.mark.parametrize("by", ["message", "setting"])
+def test_a_mail_is_sent_again_where_that_was_asked_for_and_says_that_it_may_be_twice(accept, providers, settings, by):
+    settings.ON_UNRESOLVED = {**settings.ON_UNRESOLVED, "email": "resend" if by == "setting" else "hold"}
+    message = mail(accept, providers, **({"on_unresolved": "resend"} if by == "message" else {}))
+    come_due(settle_by=timezone.now())
+    assert dict(settling.settle_due()) == {"pending": 1}
+    assert timeline(message)[-2:] == ["possible_duplicate", "pending"]
+
+
+def test_a_message_that_asks_to_be_held_is_held_whatever_the_setting_says(accept, providers, settings):
+    settings.ON_UNRESOLVED = {**settings.ON_UNRESOLVED, "email": "resend"}
+    message = mail(accept, providers, on_unresolved="hold")
+    come_due(settle_by=timezone.now())
+    settling.settle_due()
+    assert statuses(message) == ["unresolved"]
+
+
+def test_the_time_of_settling_counts_from_the_leases_end(accept, settings):
+    accept()
+    [message] = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    Message.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=5))
+    tasks.sweep()
+    lease_end = timezone.now() - timedelta(seconds=5)
+    message.refresh_from_db()
+    assert abs((message.settle_at - lease_end).total_seconds() - settings.SETTLE_SECONDS) < 2
+
+
+def sent_without_report(accept, sandbox, **values):
+    sandbox.dial(callback_delay_ms=50, drop_percent=100)
+    message = accept(**values)
+    delivery.deliver_due(message.channel)
+    message.refresh_from_db()
+    assert message.status == "sent"
+    Message.objects.update(report_due_at=timezone.now())
+    return message
+
+
+def test_a_message_whose_report_is_overdue_is_asked_about(accept, providers):
+    message = sent_without_report(accept, providers)
+    while statuses(message) != ["delivered"]:
+        Message.objects.filter(status="sent").update(report_due_at=timezone.now())
+        settling.ask_overdue()
+    message.refresh_from_db()
+    assert (message.report_due_at, message.settle_at) == (None, None)
+
+
+def test_it_is_asked_about_after_one_five_and_thirty_minutes_and_six_hours_and_then_no_more(accept, providers):
+    message = sent_without_report(accept, providers)
+    minutes = []
+    for passed in (1, 5, 30, 360):
+        Message.objects.update(sent_at=timezone.now() - timedelta(minutes=passed), report_due_at=timezone.now())
+        [taken] = Message.objects.take_overdue_reports(limit=1)
+        minutes.append(taken.report_due_at and round((taken.report_due_at - taken.sent_at).total_seconds() / 60))
+    assert minutes == [5, 30, 360, None]
+    assert statuses(message) == ["sent"]
+
+
+def test_a_provider_without_a_way_to_be_asked_is_asked_once(accept, providers):
+    message = sent_without_report(
+        accept, providers, type="email", sender="a@example.com", recipient="b@example.com", provider="sendgrid"
+    )
+    assert settling.ask_overdue() == 0
+    assert Message.objects.get(pk=message.pk).report_due_at is None
+
+
+def test_a_report_ends_the_asking(accept, providers):
+    message = sent_without_report(accept, providers)
+    report = settling.DeliveryReport(
+        provider_message_id="", status="delivered", provider_status="delivered", message_id=message.pk, attempt=1
+    )
+    Message.objects.apply_report("twilio", report)
+    assert Message.objects.get(pk=message.pk).report_due_at is None
+
+
+def test_the_sweep_rings_for_those_who_settle(accept, providers, monkeypatch):
+    rung = []
+    monkeypatch.setattr(tasks._doorbell, "publish", lambda task, *_: rung.append(task.name))
+    tasks.sweep()
+    assert rung == []
+    doubt(accept, providers, "reset")
+    tasks.sweep()
+    assert rung == ["conversations.settle"]
+
+
+def test_the_task_says_what_it_did(accept, providers):
+    doubt(accept, providers, "reset_accepted")
+    assert tasks.settle() == "sent 1, reported 0"
