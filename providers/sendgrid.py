@@ -9,8 +9,9 @@ HTML as a list of links. So no stranger's URL is opened here, and a mail stays s
 A mail's headers may be ours but for those that SendGrid reserves (x-sg-id, x-sg-eid, Received, DKIM-Signature,
 Content-Type, Content-Transfer-Encoding, To, From, Subject, Reply-To, CC, BCC): Message-ID is not one of them.
 
-Sources: https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/errors (refusals),
-https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send (headers) and
+What its answers mean stands in `providers.sendgrid_errors`.
+
+Sources: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send (headers) and
 https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features.
 """
 
@@ -38,7 +39,7 @@ from sendgrid.helpers.eventwebhook import EventWebhook, EventWebhookHeader
 from sendgrid.helpers.mail import Content, CustomArg, From, Header, Mail, MimeType, Personalization, ReplyTo, To
 from sendgrid.helpers.mail.exceptions import ApiKeyIncludedException
 
-from providers import inbound_mail, sendgrid_events
+from providers import inbound_mail, sendgrid_errors, sendgrid_events
 from providers.base import (
     Accepted,
     Callback,
@@ -65,17 +66,6 @@ _MISCONFIGURED: Mapping[str, str] = {
     "no_credentials": "No credentials: set SENDGRID_API_KEY.",
     "bad_base_url": "SENDGRID_BASE_URL is not a URL.",
 }
-
-# SendGrid's status → our outcome and a sentence of ours. Its own sentences may repeat what we sent.
-_REFUSALS: Mapping[int, tuple[type[ProviderError], str]] = {
-    400: (Rejected, "SendGrid found the message invalid"),
-    401: (Misconfigured, "SendGrid refused the API key, or the account's credits are used up"),
-    403: (Misconfigured, "SendGrid does not let this API key or account send"),
-    413: (Rejected, "The message is larger than SendGrid takes"),
-    429: (NotSent, "SendGrid takes no more requests at the moment"),
-}
-# These need no body to be believed; any other 4xx without SendGrid's list of errors may come from something in between.
-_BELIEVED_WITHOUT_BODY = frozenset({401, 413, 429})
 
 # What ended a call before its first byte was written → a short word and a sentence. The first that fits counts.
 _NEVER_LEFT: Sequence[tuple[type[Exception], str, str]] = (
@@ -201,6 +191,12 @@ class SendGridAccount:
     def media_credentials(self, url: str) -> None:
         """See `Provider.media_credentials`: attachments come with their mail."""
 
+    async def find(self, message: OutboundMessage, since: datetime) -> None:
+        """See `Provider.find`: nothing that SendGrid shows without its paid add-on proves an absence."""
+
+    async def ask(self, provider_message_id: str) -> None:
+        """See `Provider.ask`: SendGrid sends its events for 24 hours until they are taken."""
+
     async def missed(self, since: datetime) -> AsyncIterator[CallbackPart]:
         """See `Provider.missed`: nothing. SendGrid comes again by itself: events for 24 hours, mail for 3 days."""
         nothing: Sequence[CallbackPart] = ()
@@ -276,25 +272,35 @@ def _accepted(answer: Response) -> Accepted:
 
 def _refused(refusal: HTTPError) -> ProviderError:
     """An answer other than 2xx in our words: only a 4xx that speaks SendGrid's language is a refusal."""
-    status, errors = refusal.status_code, json_object(refusal.body).get("errors")
-    known = isinstance(errors, list) and any(isinstance(error, dict) and "message" in error for error in errors)
-    if not 400 <= status < 500 or not (known or status in _BELIEVED_WITHOUT_BODY):
-        return Uncertain(f"SendGrid's answer had status {status}.", code=str(status))
+    status, errors = refusal.status_code, _errors(refusal.body)
     field = _field(errors)
-    if status == 403 and field.split(".")[0] == "from":
-        return Rejected("The sender is not verified at SendGrid.", code="403")
-    outcome, sentence = _REFUSALS.get(status, (Rejected, f"SendGrid refused the message (status {status})"))
-    if outcome is NotSent:
-        return NotSent(f"{sentence}.", code=str(status), retry_after=_wait(refusal.headers))
-    return outcome(f"{sentence} (field {field})." if field else f"{sentence}.", code=str(status))
+    row = sendgrid_errors.refusal(status, [*_names(field), *(error["message"] for error in errors)])
+    if not 400 <= status < 500 or not (errors or (row and row.bare)):
+        doubt = row.sentence if row and row.outcome is Uncertain else f"SendGrid's answer had status {status}."
+        return Uncertain(doubt, code=str(status))
+    sentence = row.sentence if row else f"SendGrid refused the message (status {status})."
+    if row and row.outcome is NotSent:
+        return NotSent(sentence, code=str(status), retry_after=_wait(refusal.headers))
+    outcome = row.outcome if row else Rejected
+    return outcome(f"{sentence[:-1]} (field {field})." if field else sentence, code=str(status))
 
 
-def _field(errors: Any) -> str:
+def _errors(body: bytes) -> list[dict[str, Any]]:
+    """What SendGrid complains about, [] when the body is not in its form."""
+    errors = json_object(body).get("errors")
+    return [each for each in errors if isinstance(each, dict) and "message" in each] if isinstance(errors, list) else []
+
+
+def _field(errors: Sequence[dict[str, Any]]) -> str:
     """The name of the field that SendGrid complains about first, "" when it names none that looks like one."""
-    named = [
-        error["field"] for error in errors or () if isinstance(error, dict) and isinstance(error.get("field"), str)
-    ]
+    named = [error["field"] for error in errors if isinstance(error.get("field"), str)]
     return named[0] if named and re.fullmatch(r"[a-z_]+(\.[a-z_]+|\.\d{1,4})*", named[0][:100]) else ""
+
+
+def _names(field: str) -> list[str]:
+    """The field and all that it is part of, without numbers: personalizations, personalizations.to, and so on."""
+    parts = [part for part in field.split(".") if not part.isdigit()]
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from providers.base import CallbackPart, DeliveryReport, OptOutReason, ReportedStatus
 from providers.errors import UnreadableCallback
+from providers.sendgrid_errors import failure
 from providers.wire import as_attempt, as_provider_id, as_uuid, storable
 
 # SendGrid's word → ours. None changes no status: `deferred` is still on its way, the others tell what became of a mail
@@ -31,37 +32,11 @@ _STATUSES: Mapping[str, ReportedStatus | None] = {
     "group_resubscribe": None,
 }
 
-# Who wants no more mail, or has no mailbox: by the event, and by the reason why SendGrid did not even try.
+# Who wants no more mail, by the event alone.
 _OPT_OUTS: Mapping[str, OptOutReason] = {
     "unsubscribe": "unsubscribe",
     "group_unsubscribe": "unsubscribe",
     "spamreport": "spam_report",
-}
-_SUPPRESSIONS: Mapping[str, OptOutReason] = {
-    "Unsubscribed Address": "unsubscribe",
-    "Spam Reporting Address": "spam_report",
-    "Bounced Address": "bounce",
-}
-
-# Enhanced status codes of RFC 3463, as bounces carry them, and why SendGrid itself dropped a mail.
-_FAILURES: Mapping[str, str] = {
-    "5.1.1": "The mailbox does not exist.",
-    "5.1.2": "The domain of the recipient takes no mail.",
-    "5.2.1": "The mailbox is disabled.",
-    "5.2.2": "The mailbox is full.",
-    "5.2.3": "The message is too large for the mailbox.",
-    "5.3.4": "The message is too large for the receiving server.",
-    "5.4.1": "The receiving server could not be reached.",
-    "5.7.1": "The receiving server refused the message by policy.",
-    "5.7.26": "The receiving server could not authenticate the sender's domain.",
-}
-_DROPS: Mapping[str, str] = {
-    "Bounced Address": "SendGrid did not try: an earlier mail to this recipient bounced.",
-    "Unsubscribed Address": "SendGrid did not try: the recipient has unsubscribed.",
-    "Spam Reporting Address": "SendGrid did not try: the recipient reported an earlier mail as spam.",
-    "Invalid": "SendGrid did not try: the recipient's address is invalid.",
-    "Spam Content (if Spam Checker app is enabled)": "SendGrid did not try: the content looks like spam.",
-    "Recipient List over Package Quota": "SendGrid did not try: the account's quota is used up.",
 }
 
 # What an event is known by. Not sg_event_id: it may change when SendGrid sends the event again.
@@ -121,7 +96,8 @@ def _opt_out(payload: Mapping[str, Any]) -> OptOutReason | None:
         case "bounce":
             return "bounce" if _text(payload, "type") == "bounce" else None
         case "dropped":
-            return _SUPPRESSIONS.get(_text(payload, "reason"))
+            row = failure("dropped", _drop(payload))
+            return row.opt_out if row else None
         case word:
             return _OPT_OUTS.get(word)
 
@@ -135,10 +111,18 @@ def _failure(payload: Mapping[str, Any]) -> tuple[str, str]:
     """Why it did not arrive: a code or SendGrid's word, and a sentence of ours, as its `reason` may name addresses."""
     word, code = _text(payload, "event"), _text(payload, "status")
     if word == "dropped":
-        return word, _DROPS.get(_text(payload, "reason"), "SendGrid dropped the message without trying.")
-    if re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", code):
-        return code, _FAILURES.get(code, f"The receiving server refused the message (status {code}).")
-    return word, "The receiving server refused the message."
+        row = failure(word, _drop(payload))
+        return word, row.sentence if row else "SendGrid dropped the message without trying."
+    known = re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", code)
+    row = failure(word, f"X{code[1:]}" if known else "", _text(payload, "bounce_classification"))
+    if known:
+        return code, row.sentence if row else f"The receiving server refused the message (status {code})."
+    return word, row.sentence if row else "The receiving server refused the message."
+
+
+def _drop(payload: Mapping[str, Any]) -> str:
+    """The reason of a drop, without the remark in brackets that may follow it."""
+    return _text(payload, "reason").partition(" (")[0]
 
 
 def _moment(timestamp: object) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Twilio: SMS and MMS through its SDK. `providers.twilio_callbacks` reads its callbacks, `providers.twilio_backlog` its
+"""Twilio: SMS and MMS through its SDK. `providers.twilio_callbacks` reads its callbacks, `providers.twilio_records` its
 list of messages.
 
 A message is offered by one `POST …/Messages.json`, without any retry, on one kept-alive asynchronous client. Our id
@@ -6,13 +6,12 @@ and attempt travel in the query of the StatusCallback URL, which Twilio's signat
 Twilio alone: neither called nor signed, it says how often a callback that failed is tried again, and after what
 (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
 
-Codes: https://www.twilio.com/docs/api/errors (in brackets the page). After a 429 nothing was processed, so another try
-is safe (20429); a POST that got a 500 may have sent (20500); about a 503 (20503) nothing is promised, so it is as
-uncertain as any 5xx.
+What Twilio's codes mean stands in `providers.twilio_errors`.
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -24,18 +23,20 @@ from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from providers import twilio_backlog, twilio_callbacks
+from providers import twilio_callbacks, twilio_records
 from providers.base import (
     Accepted,
     Callback,
     CallbackPart,
     DeliveryReport,
+    FoundMessage,
     InboundMessage,
     OutboundMessage,
     Signature,
 )
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
-from providers.twilio_callbacks import OPTED_OUT, Secrets
+from providers.twilio_callbacks import Secrets
+from providers.twilio_errors import BY_CODE, BY_STATUS
 from providers.wire import as_attempt, as_provider_id, json_object, retry_after
 
 logger = logging.getLogger(__name__)
@@ -46,37 +47,6 @@ KEEPALIVE_SECONDS = 10.0
 # By default Twilio tries once more, after a failed connection only. This asks for five more tries (the most there is),
 # after a 4xx, a 5xx, a failed connection and a late answer alike, all within 15 s. So what we refuse comes six times.
 INSIST = "#rc=5&rp=all"
-
-# Twilio's code → our outcome and a sentence of ours. Twilio's own sentences contain numbers.
-_REFUSALS: Mapping[int, tuple[type[ProviderError], str]] = {
-    10001: (Misconfigured, "The Twilio account is not active."),
-    20003: (Misconfigured, "Twilio refused the credentials, or the account is suspended."),
-    20005: (Misconfigured, "The Twilio account is not active: it ran out of funds or was not activated."),
-    20404: (Misconfigured, "Twilio does not know this account SID."),
-    90010: (Misconfigured, "The Twilio account is suspended."),
-    20429: (NotSent, "Twilio takes no more requests at the moment."),
-    21609: (Misconfigured, "Twilio does not take PUBLIC_URL as an address for its callbacks."),
-    21611: (NotSent, "The sender's queue at Twilio is full."),
-    21211: (Rejected, "The recipient is not a valid phone number."),
-    21212: (Rejected, "The sender is not a valid phone number."),
-    21408: (Rejected, "The Twilio account may not send to the recipient's region."),
-    21602: (Rejected, "The message has neither text nor media."),
-    21603: (Rejected, "The message has no sender."),
-    21604: (Rejected, "The message has no recipient."),
-    21606: (Rejected, "The sender is not a number of this Twilio account that can send such a message."),
-    21608: (Rejected, "A trial account may only send to verified numbers."),
-    21610: (Rejected, "The recipient has opted out of messages from this sender."),
-    21612: (Rejected, "Twilio can't reach this recipient from this sender."),
-    21614: (Rejected, "The recipient is not a mobile number."),
-    21617: (Rejected, "The text is longer than 1,600 characters."),
-    21620: (Rejected, "A media URL is not valid."),
-    21623: (Rejected, "The message has more media than Twilio takes."),
-    21635: (Rejected, "The recipient's number is a landline."),
-    21659: (Rejected, "The sender is not a number of Twilio, or a short code of another country."),
-    21660: (Rejected, "The sender is not a number of this Twilio account."),
-}
-# What the status alone says, when the body is not Twilio's or names a code that we do not know.
-_REFUSED_STATUS: Mapping[int, tuple[type[ProviderError], str]] = {401: _REFUSALS[20003], 429: _REFUSALS[20429]}
 
 # What may end a call without an answer → our outcome. The first that fits counts; what comes before the request was
 # written proves that it never left.
@@ -165,6 +135,19 @@ class KeptAliveHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the SDK is 
             await session.close()
 
 
+@contextmanager
+def _in_our_words(call: str) -> Iterator[None]:
+    """Whatever a call ends with, its caller gets one of the outcomes."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise _refused(refusal) from None
+    except ProviderError:
+        raise
+    except Exception as error:
+        raise _broken(error, call) from None
+
+
 class TwilioAccount:
     """One Twilio account, as `providers.base.Provider` promises.
 
@@ -209,7 +192,7 @@ class TwilioAccount:
     async def send(self, message: OutboundMessage) -> Accepted:
         """See `Provider.send`."""
         self._check_credentials()
-        try:
+        with _in_our_words(f"message {message.message_id}, attempt {message.attempt},"):
             created = await self._messages.create_async(
                 to=message.recipient,
                 from_=message.sender,
@@ -218,12 +201,18 @@ class TwilioAccount:
                 status_callback=self._status_callback(message),
             )
             return _accepted(created.sid, created.num_segments)
-        except Refusal as refusal:
-            raise _refused(refusal) from None
-        except ProviderError:
-            raise
-        except Exception as error:  # whatever it is, the caller gets an outcome
-            raise _broken(error, f"message {message.message_id}, attempt {message.attempt},") from None
+
+    async def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage]:
+        """See `Provider.find`."""
+        self._check_credentials()
+        with _in_our_words(f"the look for message {message.message_id}"):
+            return await twilio_records.find(self._messages, message, since)
+
+    async def ask(self, provider_message_id: str) -> DeliveryReport:
+        """See `Provider.ask`."""
+        self._check_credentials()
+        with _in_our_words(f"the question about {provider_message_id}"):
+            return await twilio_records.ask(self._messages, provider_message_id)
 
     async def missed(self, since: datetime) -> AsyncIterator[CallbackPart]:
         """See `Provider.missed`: the messages of this account, not those of its subaccounts.
@@ -232,13 +221,9 @@ class TwilioAccount:
         oldest first.
         """
         self._check_credentials()
-        try:
-            async for part in twilio_backlog.parts(self._messages, since, self._base_url):
+        with _in_our_words("the list of messages"):
+            async for part in twilio_records.parts(self._messages, since, self._base_url):
                 yield part
-        except Refusal as refusal:
-            raise _refused(refusal) from None
-        except Exception as error:  # as above
-            raise _broken(error, "the list of messages") from None
 
     def _check_credentials(self) -> None:
         if self._credentials is None:
@@ -300,17 +285,18 @@ def _accepted(sid: object, segments: object) -> Accepted:
 
 def _refused(refusal: Refusal) -> ProviderError:
     """An answer other than 2xx in our words: only a 4xx that speaks Twilio's language is a refusal."""
-    code, by_status = _code(refusal.text), _REFUSED_STATUS.get(refusal.status)
-    said = str(code or refusal.status)
-    if not 400 <= refusal.status < 500 or not (code or by_status):
-        return Uncertain(f"Twilio's answer had status {refusal.status}.", code=said)
-    unlisted = (Rejected, f"Twilio refused the request (code {code}).")
-    outcome, sentence = _REFUSALS.get(code) or by_status or unlisted
-    if outcome is NotSent:
-        return NotSent(sentence, code=said, retry_after=retry_after(refusal.headers))
-    if said == OPTED_OUT:
-        return Rejected(sentence, code=said, opted_out=True)
-    return outcome(sentence, code=said)
+    code = _code(refusal.text)
+    said, row = str(code or refusal.status), BY_CODE.get(code) or BY_STATUS.get(refusal.status)
+    if not 400 <= refusal.status < 500 or not (code or row):
+        doubt = row.sentence if row and row.outcome is Uncertain else f"Twilio's answer had status {refusal.status}."
+        return Uncertain(doubt, code=said)
+    if row is None:
+        return Rejected(f"Twilio refused the request (code {code}).", code=said)
+    if row.outcome is NotSent:
+        return NotSent(row.sentence, code=said, retry_after=retry_after(refusal.headers))
+    if row.outcome is Rejected:
+        return Rejected(row.sentence, code=said, opted_out=row.opted_out)
+    return row.outcome(row.sentence, code=said)
 
 
 def _code(text: str) -> int:

@@ -8,6 +8,7 @@ https://www.twilio.com/docs/messaging/guides/track-outbound-message-status (stat
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
 from urllib.parse import parse_qsl
@@ -26,10 +27,9 @@ from providers.base import (
     Signature,
 )
 from providers.errors import UnreadableCallback
+from providers.twilio_errors import BY_CODE
 from providers.wire import as_attempt, as_provider_id, as_uuid, json_object, storable
 
-# The recipient has opted out: the one failure that says something about the messages to come.
-OPTED_OUT = "21610"
 # Twilio takes ten with a message; a number beyond any message is a lie.
 MOST_MEDIA = 100
 
@@ -50,31 +50,6 @@ STATUSES: Mapping[str, ReportedStatus | None] = {
 }
 _INBOUND_WORDS = frozenset({"receiving", "received"})
 
-_FAILURES: Mapping[str, str] = {
-    "21610": "The recipient has opted out of messages from this sender.",
-    "30001": "The sender's queue at Twilio overflowed.",
-    "30002": "The Twilio account was suspended before the message was sent.",
-    "30003": "The phone is unreachable: switched off or without a signal.",
-    "30004": "The recipient or the carrier blocks messages from this sender.",
-    "30005": "The number is unknown or no longer in use.",
-    "30006": "The number is a landline, or its carrier takes no messages.",
-    "30007": "The carrier or Twilio filtered the message out.",
-    "30008": "The carrier did not deliver the message and gave no reason.",
-    "30010": "The message costs more than the account allows.",
-    "30011": "The recipient's carrier takes no pictures or other media.",
-    "30017": "The carrier's network is overloaded.",
-    "30018": "The recipient's carrier wants the sender's name to be registered first.",
-    "30019": "The media are larger than the carrier takes.",
-    "30022": "The sender exceeded the rate that its registration in the United States (A2P 10DLC) allows.",
-    "30023": "The sender reached the daily limit of its registration in the United States (A2P 10DLC).",
-    "30027": "The sender reached T-Mobile's daily limit for its registration (A2P 10DLC).",
-    "30032": "The toll-free sender is not verified.",
-    "30034": "The sender is not registered for messages to the United States (A2P 10DLC).",
-    "30036": "The message waited at Twilio until its validity period was over.",
-    "30410": "The carrier did not answer in time, and Twilio did not try again, to avoid a second copy.",
-    "30450": "Twilio's protection against SMS pumping blocked the message.",
-    "30500": "Twilio failed to deliver the message for a reason of its own.",
-}
 _KEYWORDS: Mapping[str, Keyword] = {"STOP": "stop", "START": "start", "HELP": "help"}
 
 
@@ -179,7 +154,16 @@ def read_inbound(payload: Mapping[str, Any]) -> InboundMessage:
         media=media,
         keyword=_KEYWORDS.get(_one(params, "OptOutType").strip().upper()),
         segments=as_attempt(_one(params, "NumSegments")),
+        occurred_at=_moment(_one(params, "DateSent")),
     )
+
+
+def _moment(text: str) -> datetime | None:
+    """When it was sent, which only Twilio's own list tells (RFC 3339)."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
 
 
 def _media(params: Mapping[str, Any]) -> tuple[InboundMedia, ...]:
@@ -198,7 +182,9 @@ def read_report(payload: Mapping[str, Any]) -> DeliveryReport:
     params, query = payload["params"], payload["query"]
     word = _one(params, "MessageStatus", "SmsStatus")
     status = STATUSES.get(word)
-    code, sentence = _failure(word, _one(params, "ErrorCode")) if status == "undelivered" else ("", "")
+    told = _one(params, "ErrorCode")
+    code, sentence = _failure(word, told) if status == "undelivered" else ("", "")
+    row = BY_CODE.get(_number(told))
     return DeliveryReport(
         provider_message_id=_sid(params),
         status=status,
@@ -207,7 +193,7 @@ def read_report(payload: Mapping[str, Any]) -> DeliveryReport:
         attempt=as_attempt(_one(query, "a")),
         error_code=code,
         error_message=sentence,
-        opt_out="provider" if _one(params, "ErrorCode") == OPTED_OUT else None,
+        opt_out="provider" if row and row.opted_out else None,
     )
 
 
@@ -244,10 +230,16 @@ def _kind(payload: Mapping[str, Any]) -> Literal["status", "inbound"]:
     raise UnreadableCallback("Neither a status (MessageSid, MessageStatus) nor a message (From, To).")
 
 
+def _number(code: str) -> int:
+    """An error code as a number, 0 when it is none."""
+    return int(code) if code.isascii() and code.isdigit() and len(code) <= 6 else 0
+
+
 def _failure(word: str, code: str) -> tuple[str, str]:
     """Why it did not arrive: Twilio's code, where it gave one, and a sentence."""
-    if code.isascii() and code.isdigit() and len(code) <= 6 and int(code):
-        return code, _FAILURES.get(code, f"Twilio could not deliver the message (code {code}).")
+    if number := _number(code):
+        row = BY_CODE.get(number)
+        return code, row.sentence if row else f"Twilio could not deliver the message (code {code})."
     if word == "canceled":
         return word, "The message was canceled at Twilio."
     return word, "Twilio could not deliver the message and gave no reason."

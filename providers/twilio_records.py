@@ -1,19 +1,21 @@
-"""What an account's list of messages at Twilio holds, as the callbacks that should have told us would have.
+"""What an account's list of messages at Twilio holds: what never reached us, what became of one of ours, and whether
+there is one at all.
 
 Source: https://www.twilio.com/docs/messaging/api/message-resource. The list is filtered by the day (UTC) of DateSent,
 which for a message that came in is when Twilio called us, or tried to.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from providers.base import CallbackPart
-from providers.twilio_callbacks import STATUSES, dedupe_key
+from providers.base import CallbackPart, DeliveryReport, FoundMessage, OutboundMessage
+from providers.twilio_callbacks import STATUSES, dedupe_key, read_report
 from providers.wire import as_attempt, as_provider_id, storable
 
 # Twilio gives up to 1,000 at once; a page has to arrive within the timeout of one call.
 PAGE_SIZE = 200
+TRIAL_PREFIX = "Sent from your Twilio trial account"
 
 
 async def parts(messages: Any, since: datetime, base_url: str) -> AsyncIterator[CallbackPart]:
@@ -37,6 +39,38 @@ async def parts(messages: Any, since: datetime, base_url: str) -> AsyncIterator[
         yield _inbound(message, await _media(message, base_url))
 
 
+async def find(messages: Any, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage]:
+    """See `Provider.find`. Twilio filters by both numbers; text and time are compared here.
+
+    DateSent is empty while a message is queued, so the list can't be cut by time, and its order is not promised for
+    those: it is read until a page's worth of older ones has passed. Raises whatever the SDK and its transport raise.
+    """
+    found, older = [], 0
+    async for held in await messages.stream_async(to=message.recipient, from_=message.sender, page_size=PAGE_SIZE):
+        if held.date_created is None or held.date_created < since:
+            older += 1
+            if older >= PAGE_SIZE:
+                break
+        elif held.direction != "inbound" and _is_text(held.body or "", message.body) and as_provider_id(held.sid):
+            found.append(FoundMessage(provider_message_id=held.sid, created_at=held.date_created, report=_report(held)))
+    return sorted(found, key=lambda each: each.created_at)
+
+
+async def ask(messages: Any, sid: str) -> DeliveryReport:
+    """See `Provider.ask`. Raises whatever the SDK and its transport raise."""
+    return _report(await messages(sid).fetch_async())
+
+
+def _is_text(held: str, sent: str) -> bool:
+    """Whether Twilio's text is ours: a trial account puts a sentence before it, and spaces may be trimmed."""
+    held, sent = (" ".join(text.split()) for text in (held, sent))
+    return held == sent or (held.startswith(TRIAL_PREFIX) and held.endswith(sent))
+
+
+def _report(held: Any) -> DeliveryReport:
+    return read_report(_status(held).payload)
+
+
 async def _media(message: Any, base_url: str) -> dict[str, str]:
     if not as_attempt(str(message.num_media)):
         return {}
@@ -56,6 +90,7 @@ def _inbound(message: Any, media: dict[str, str]) -> CallbackPart:
         "Body": message.body,
         "NumMedia": message.num_media,
         "NumSegments": message.num_segments,
+        "DateSent": message.date_sent.isoformat(),
         **media,
     }
     return CallbackPart(dedupe_key=dedupe_key(["inbound", message.sid]), kind="inbound", payload=_payload(params))
