@@ -11,7 +11,8 @@ PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=htt
 	SECRET_KEY=$$(.venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(50))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo reset test check
+.PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo reset \
+	test drill drill-short check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,12 @@ reset: $(INSTALLED) ## delete var/: the local database, queues, ledger and gener
 
 test: $(INSTALLED) ## run the tests, against a real PostgreSQL and a real Valkey of their own
 	.venv/bin/pytest
+
+drill: $(INSTALLED) ## break everything once and compare the books, within half an hour; DRILL=name SEED=n for one
+	@.venv/bin/python -m messaging_project.drills $(DRILL) $(if $(SEED),--seed $(SEED))
+
+drill-short: $(INSTALLED) ## the drills that catch most, within five minutes
+	@.venv/bin/python -m messaging_project.drills --short $(if $(SEED),--seed $(SEED))
 
 check: $(INSTALLED) ## what must be clean before the tests: ruff, mypy, import-linter, deployment settings
 	.venv/bin/ruff check .

@@ -22,9 +22,10 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from conversations.models import Message
 from conversations.models.message import RECIPIENT_OPTED_OUT, Outcome
 from conversations.models.status import Status
-from providers import routes
+from providers import breaker, routes
 from providers.base import Channel, Provider
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
+from providers.models import AccountState
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,7 @@ def deliver_due(channel: Channel) -> Counter[str]:
         claiming = claiming and claim_what_fits(channel, calls)
         if not calls.in_flight:
             return tally
-        outcomes = calls.wait(LOOK_AGAIN_SECONDS)
-        record(outcomes)
+        outcomes = calls.bring_home(channel)
         tally.update(outcome.status.value for outcome in outcomes)
 
 
@@ -59,9 +59,9 @@ def claim_what_fits(channel: Channel, calls: "Calls") -> bool:
 
     What is in flight then is brought home all the same.
     """
-    lease_began = time.monotonic()
     try:
-        calls.begin(Message.objects.claim(channel, limit=calls.free, lease=lease()) if calls.free else [], lease_began)
+        if calls.free:
+            calls.claim(channel)
     except IntegrityError:
         return True  # a neighbour began the same line at the same moment: look again
     except DATABASE_AWAY as error:
@@ -72,14 +72,14 @@ def claim_what_fits(channel: Channel, calls: "Calls") -> bool:
 
 
 def deliver_now(message: Message) -> bool:
-    """Send this one message here and now; return False if it is not due, not first in its line, or somebody has it."""
+    """Send this one message here and now; return False if it is not due, not first in its line, or somebody has it, or
+    while its account is stopped.
+    """
     calls = Calls(routes.account_for(message.channel))
-    lease_began = time.monotonic()
-    claimed = Message.objects.claim_one(message, lease=lease())
-    calls.begin(claimed, lease_began)
+    claimed = calls.claim(message.channel, only=message)
     while calls.in_flight:
-        record(calls.wait(LOOK_AGAIN_SECONDS))
-    return bool(claimed)
+        calls.bring_home(message.channel)
+    return claimed > 0
 
 
 def lease() -> timedelta:
@@ -96,12 +96,34 @@ class Calls:
     def __init__(self, account: Provider) -> None:
         self._account = account
         self._ended: SimpleQueue[Outcome] = SimpleQueue()
+        self._probes: dict[UUID, AccountState] = {}
         self.in_flight = 0
 
     @property
     def free(self) -> int:
         """How many more calls may begin."""
         return settings.CALLS_IN_FLIGHT - self.in_flight
+
+    def claim(self, channel: Channel, only: Message | None = None) -> int:
+        """Take due messages, as many as there is room for and the account may be offered, and begin their calls.
+
+        With `only`, that one. Return how many.
+        """
+        lease_began = time.monotonic()
+        permit = breaker.permit(self._account, channel)
+        if permit.limit == 0:
+            return 0
+        if only:
+            claimed = Message.objects.claim_one(only, lease=lease(), as_of=permit.as_of)
+        else:
+            limit = min(self.free, permit.limit or self.free)
+            claimed = Message.objects.claim(channel, limit=limit, lease=lease(), as_of=permit.as_of)
+        if permit.probing and claimed:
+            self._probes[claimed[0].pk] = permit.probing
+        elif permit.probing:
+            breaker.end_probe(permit.probing, None)
+        self.begin(claimed, lease_began)
+        return len(claimed)
 
     def begin(self, messages: list[Message], lease_began: float) -> None:
         """Start a call for each of these claimed messages. `lease_began` is the monotonic time before the claim."""
@@ -125,7 +147,7 @@ class Calls:
         except BaseException:
             logger.exception("message %s attempt %s: the adapter broke", message.id, message.attempts)
             text = "The call broke in a way that says nothing about whether it was sent."
-            self._ended.put(outcome_of(message, Uncertain(text, code="unexpected")))
+            self._ended.put(outcome_of(message, Uncertain(text, code="unexpected"), time.monotonic()))
 
     def wait(self, seconds: float) -> list[Outcome]:
         """Return the calls that have ended, waiting up to `seconds` for the first of them."""
@@ -138,6 +160,27 @@ class Calls:
             self.in_flight -= len(outcomes)
             return outcomes
 
+    def bring_home(self, channel: Channel) -> list[Outcome]:
+        """Wait a little for calls to end; write down how they did, and what that says about the account.
+
+        The account first: a message that waits for it must not be claimed again in between.
+        """
+        outcomes = self.wait(LOOK_AGAIN_SECONDS)
+        try:
+            for outcome in outcomes:
+                self._learn(channel, outcome)
+        except DATABASE_AWAY as error:
+            logger.warning("the database is away (%s); the state of %s waits", type(error).__name__, self._account.name)
+            connection.close()
+        record(outcomes)
+        return outcomes
+
+    def _learn(self, channel: Channel, outcome: Outcome) -> None:
+        breaker.note(self._account, channel, outcome.ended, outcome.began)
+        probed = self._probes.pop(outcome.message_id, None)
+        if probed is not None:
+            breaker.end_probe(probed, outcome.ended)
+
 
 async def call(account: Provider, message: Message, begin_before: float) -> Outcome:
     """Offer one claimed message to a provider, unless its lease leaves no time for that, and say how it ended."""
@@ -145,16 +188,18 @@ async def call(account: Provider, message: Message, begin_before: float) -> Outc
         return opted_out(message)
     if time.monotonic() > begin_before:
         return not_begun(message)
+    began = time.monotonic()
     try:
         accepted = await account.send(message.as_outbound())
     except ProviderError as error:
-        return outcome_of(message, error)
+        return outcome_of(message, error, began)
     return Outcome(
         message_id=message.id,
         attempt=message.attempts,
         status=Status.SENT,
         provider_message_id=accepted.provider_message_id,
         segments=accepted.segments,
+        ended=accepted,
     )
 
 
@@ -181,13 +226,20 @@ def opted_out(message: Message) -> Outcome:
     )
 
 
-def outcome_of(message: Message, error: ProviderError) -> Outcome:
-    """Return what becomes of a message whose attempt ended with this error."""
+def outcome_of(message: Message, error: ProviderError, began: float) -> Outcome:
+    """Return what becomes of a message whose attempt ended with this error.
+
+    Where the account is to blame, the attempt is given back, and the message is due again once every process has seen
+    that the account is paused: sooner, another thread would offer it before it has.
+    """
+    unspent_lease = message.lease_expires_at if isinstance(error, Misconfigured) else None
     match error:
         case Rejected():
             status, retry_in = Status.FAILED, None
-        case NotSent() | Misconfigured():
-            status, retry_in = Status.PENDING, retry_delay(message.attempts, getattr(error, "retry_after", None))
+        case NotSent():
+            status, retry_in = Status.PENDING, retry_delay(message.attempts, error.retry_after)
+        case Misconfigured():
+            status, retry_in = Status.PENDING, breaker.READ_AGAIN_SECONDS
         case _:
             status, retry_in = Status.UNCERTAIN, None
     logger.info("message %s attempt %s: %s (%s)", message.id, message.attempts, type(error).__name__, error.code)
@@ -198,7 +250,10 @@ def outcome_of(message: Message, error: ProviderError) -> Outcome:
         error_code=error.code[:50],
         error_message=error.message[:500],
         retry_in=retry_in,
+        unspent_lease=unspent_lease,
         opted_out=isinstance(error, Rejected) and error.opted_out,
+        ended=error,
+        began=began,
     )
 
 

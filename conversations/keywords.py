@@ -4,6 +4,7 @@ We act on them and answer none: Twilio answers them itself (https://help.twilio.
 """
 
 import re
+import unicodedata
 
 from providers.base import Keyword
 
@@ -15,7 +16,8 @@ _HELP = frozenset({"help", "info"})
 
 def keyword_in(text: str) -> Keyword | None:
     """Return what a text asks for if it is one of the words and nothing else, in any case, spacing and punctuation."""
-    word = re.sub(r"[\W_]", "", text[:100]).casefold()
+    text = text.strip()
+    word = re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", text[:100])).casefold()
     if len(text) > 100 or not word:
         return None
     if word in _STOP:

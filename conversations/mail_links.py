@@ -20,8 +20,8 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 # 16 bytes of id and 10 of signature are 42 letters of base32: local parts have at most 64 characters (RFC 5321,
 # 4.5.3.1.1), and some servers change their case.
 SIGNATURE_BYTES = 10
-_PLUS_ADDRESS = re.compile(r"reply\+([a-z2-7]{42})@(.+)", re.IGNORECASE)
-_TOKEN = re.compile(r"[a-z2-7]{42}", re.IGNORECASE)
+_PLUS_ADDRESS = re.compile(r"reply\+([a-z2-7]{42})@(.+)", re.IGNORECASE | re.ASCII)
+_TOKEN = re.compile(r"[a-z2-7]{42}", re.IGNORECASE | re.ASCII)
 _OUR_MESSAGE_ID = re.compile(r"<([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})@[^<>@]+>", re.IGNORECASE)
 
 
@@ -61,7 +61,7 @@ def message_unsubscribed_from(token: str) -> UUID | None:
 
 def _token(purpose: str, message_id: UUID) -> str:
     signed = message_id.bytes
-    return base64.b32encode(signed + _signature(purpose, signed)).decode().rstrip("=").lower()
+    return base64.b32encode(signed + _signature(purpose, signed, settings.SECRET_KEY)).decode().rstrip("=").lower()
 
 
 def _message_id(purpose: str, token: str) -> UUID | None:
@@ -70,8 +70,11 @@ def _message_id(purpose: str, token: str) -> UUID | None:
     except binascii.Error:
         return None
     signed, signature = decoded[:16], decoded[16:]
-    return UUID(bytes=signed) if constant_time_compare(signature, _signature(purpose, signed)) else None
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    is_ours = any(constant_time_compare(signature, _signature(purpose, signed, key)) for key in keys)
+    return UUID(bytes=signed) if is_ours else None
 
 
-def _signature(purpose: str, signed: bytes) -> bytes:
-    return salted_hmac(f"conversations.mail_links.{purpose}", signed, algorithm="sha256").digest()[:SIGNATURE_BYTES]
+def _signature(purpose: str, signed: bytes, key: str) -> bytes:
+    salt = f"conversations.mail_links.{purpose}"
+    return salted_hmac(salt, signed, secret=key, algorithm="sha256").digest()[:SIGNATURE_BYTES]

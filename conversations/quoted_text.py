@@ -21,13 +21,13 @@ _QUOTE_BEGINS = re.compile(
 )
 
 
-def newly_written(text: str) -> str:
-    """Return what stands above the quoted mail; all of the text where nothing is quoted or nothing stands above."""
-    lines = text.splitlines()
+def quote_begins(text: str) -> int:
+    """Return how many characters stand above the quoted mail; all of them where nothing is quoted, or nothing above."""
+    lines = text.splitlines(keepends=True)
     written = lines[: _first_quoting(lines)]
     while written and (not written[-1].strip() or written[-1].lstrip().startswith(">")):
         written.pop()
-    return "\n".join(written) or text
+    return len("".join(written).rstrip()) or len(text)
 
 
 def _first_quoting(lines: list[str]) -> int | None:

@@ -13,8 +13,11 @@ from conversations.keywords import keyword_in
 from conversations.models import Conversation, Media, Message, MessageEvent, OptOut
 from conversations.models.message import MESSAGE_ID_CHARACTERS, channel_type_of, key_of
 from conversations.models.status import Status
-from conversations.quoted_text import newly_written
+from conversations.quoted_text import quote_begins
 from providers.base import InboundMessage, Keyword
+
+# More than anybody writes by hand. Whoever lists messages loads their texts; the whole mail is kept in its receipt.
+MOST_TEXT, MOST_HTML = 200_000, 500_000
 
 
 def receive(provider: str, inbound: InboundMessage, received_at: datetime | None = None) -> Message:
@@ -38,6 +41,7 @@ def receive(provider: str, inbound: InboundMessage, received_at: datetime | None
                 each.message = message
             Media.objects.bulk_create(media)
             heed_keyword(message, inbound.keyword, inbound.occurred_at or received_at or timezone.now())
+            record_what_was_left_out(message, inbound)
     except IntegrityError:
         return known.get()
     return message
@@ -63,27 +67,38 @@ def message_of(provider: str, inbound: InboundMessage) -> Message:
 
 def add_mail(message: Message, inbound: InboundMessage) -> None:
     """Add what only a mail has. One that came to a plus-address came to whoever sent what it answers."""
-    message.subject, message.html = inbound.subject[:998], inbound.html
-    message.newly_written = newly_written(inbound.body)
+    message.subject = inbound.subject[:998]
+    message.body, message.html = inbound.body[:MOST_TEXT], inbound.html[:MOST_HTML]
+    message.quoted_from = quote_begins(message.body)
     message.automatic = inbound.automatic
-    message.reference_headers = list(inbound.references)
+    message.reference_headers = " ".join(inbound.references)
     if len(inbound.message_id_header) <= MESSAGE_ID_CHARACTERS:
         message.message_id_header = inbound.message_id_header
-    if message_id := mail_links.message_replied_to(message.recipient):
-        message.parent = Message.objects.filter(pk=message_id).first()
-        if message.parent:
-            message.recipient = message.parent.sender
+    message.parent = replied_to(inbound)
+    if message.parent:
+        message.recipient = message.parent.sender
     else:
         message.parent = named_by(inbound, message.sender)
+
+
+def replied_to(inbound: InboundMessage) -> Message | None:
+    """Return the message to whose plus-address a mail was sent, among whomever else."""
+    addresses = (inbound.recipient, *inbound.recipients)
+    ids = [message_id for each in addresses if (message_id := mail_links.message_replied_to(each))]
+    return Message.objects.filter(pk__in=ids[:1]).first()
 
 
 def named_by(inbound: InboundMessage, sender: str) -> Message | None:
     """Return the newest message that a mail says it answers, in whose conversation its sender takes part."""
     headers = [header for header in (inbound.in_reply_to, *inbound.references) if header]
     named = Q(pk__in=mail_links.message_ids_in(headers)) | Q(message_id_header__in=headers)
-    messages = Message.objects.filter(named, type=Message.Type.EMAIL).select_related("conversation")
-    newest_first = messages.order_by("-created_at")
-    return next((each for each in newest_first if sender.casefold() in each.conversation.participants), None)
+    takes_part = Q(conversation__participant_from__iexact=sender) | Q(conversation__participant_to__iexact=sender)
+    return (
+        Message.objects.filter(named, takes_part, type=Message.Type.EMAIL)
+        .only("id", "conversation_id", "created_at")
+        .order_by("-created_at")
+        .first()
+    )
 
 
 def conversation_of(message: Message) -> UUID | None:
@@ -120,6 +135,14 @@ def started_since(message: Message, at: datetime) -> bool:
         type__in=[Message.Type.SMS, Message.Type.MMS],
     )
     return any(keyword_in(body) == "start" for body in later.exclude(pk=message.pk).values_list("body", flat=True))
+
+
+def record_what_was_left_out(message: Message, inbound: InboundMessage) -> None:
+    """Say what of a mail only its receipt holds."""
+    if len(message.body) < len(inbound.body) or len(message.html) < len(inbound.html):
+        record(message, "cut", "The text is longer than is kept here; the mail as it came is in its receipt.")
+    if inbound.media_left_out:
+        record(message, "cut", f"{inbound.media_left_out} more files are in the mail as it came, in its receipt.")
 
 
 def record(message: Message, status: str, detail: str) -> None:

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.conf import settings
@@ -99,22 +99,29 @@ def ask_each(
 def settle(message: Message, found: Sequence[FoundMessage] | None) -> Counter[str]:
     """Decide about a message in doubt and all its twins at once, by what the provider holds (None: it can't say).
 
-    A twin in flight may own what was found, and so may one of which a callback has told meanwhile; so nothing is given
-    out before the counts agree, or the time for doubt is up.
+    `message` is as it was taken for the look. What was found may belong to a twin in flight, to one whose time to be
+    looked at has not come, or to one of which a callback has told meanwhile: so nothing is given out before the counts
+    agree, or the time for doubt is up.
     """
     twins = list(Message.objects.twins(*twins_of(message)).select_for_update().order_by("created_at", "id"))
-    doubts = [twin for twin in twins if twin.status == Status.UNCERTAIN]
-    is_late = bool(doubts) and min(twin.settle_by for twin in doubts if twin.settle_by) <= timezone.now()
+    if not any(twin.pk == message.pk and twin.settle_at == message.settle_at for twin in twins):
+        return Counter()  # it moved on while the provider was asked
+    now = timezone.now()
     if found is None:
-        return Counter(end_unproven(twin) for twin in doubts) if is_late else Counter(waiting=len(doubts))
+        return Counter(end_unproven(twin) if is_late(twin, now) else "waiting" for twin in twins)
+    doubts = [
+        twin for twin in twins if twin.settle_at and (twin.settle_at <= now or twin.settle_at == message.settle_at)
+    ]
     unowned = [each for each in found if not Message.objects.owns(message.provider, each.provider_message_id)]
-    if len(doubts) < len(twins):
+    counts_agree = len(doubts) == len(twins) and len(unowned) in (0, len(doubts))
+    if not counts_agree and not is_late(doubts[0], now):
         return Counter(waiting=len(doubts))
-    if not unowned:
-        return Counter(note_absence(twin) for twin in doubts)
-    if len(unowned) != len(doubts) and not is_late:
-        return Counter(waiting=len(doubts))
-    return give_out(doubts, unowned)
+    return give_out(doubts, unowned) if unowned else Counter(note_absence(twin) for twin in doubts)
+
+
+def is_late(message: Message, now: datetime) -> bool:
+    """Say whether a message has been in doubt for as long as it may be."""
+    return message.settle_by is not None and message.status == Status.UNCERTAIN and message.settle_by <= now
 
 
 def give_out(doubts: Sequence[Message], unowned: Sequence[FoundMessage]) -> Counter[str]:

@@ -14,13 +14,16 @@ from celery import Task, shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import transaction
+from django.dispatch import receiver
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
 from conversations import delivery, settling
 from conversations.models import IdempotencyKey, Media, Message
 from conversations.models.status import Status
+from providers import breaker, routes
 from providers.base import Channel
+from providers.models import account_resumed
 
 logger = logging.getLogger(__name__)
 
@@ -201,14 +204,25 @@ def fetch_media() -> str:
 def ring_overdue(channel: Channel) -> bool:
     """Ring for the longest due message of a channel if its ring must be lost; return whether it rang.
 
-    While a ring lies in the queue, whoever answers it takes everything due, so one is enough.
+    While a ring lies in the queue, whoever answers it takes everything due, so one is enough. For a stopped account it
+    rings when a probe is due.
     """
+    stopped = breaker.stopped(routes.account_for(channel), channel)
+    if stopped and not breaker.is_probe_due(stopped):
+        return False
     overdue = timezone.now() - timedelta(seconds=RING_GRACE_SECONDS)
-    message = Message.objects.due(channel).filter(next_attempt_at__lte=overdue).only("id", "type").first()
+    due = Message.objects.due(channel, as_of=stopped.clock_stopped_at if stopped else None)
+    message = due.filter(next_attempt_at__lte=overdue).only("id", "type").first()
     if message is None or _doorbell.waiting(channel):
         return False
     ring(message)
     return True
+
+
+@receiver(account_resumed)
+def ring_for_what_waited(channel: Channel, **_: Any) -> None:
+    """Wake a worker once an account runs again."""
+    ring_next_due(channel)
 
 
 @worker_shutting_down.connect

@@ -98,8 +98,8 @@ app.steps["consumer"].add(HeartbeatStep)
 
 
 @task_success.connect
-def beat_for_sweep(sender: Any, **_: Any) -> None:
-    """Say that a sweep ran through."""
-    if sender.name.endswith(".sweep"):
+def beat_for_sweep(sender: Any, result: str, **_: Any) -> None:
+    """Say that a sweep ran through; one that found another at work proves nothing."""
+    if sender.name.endswith(".sweep") and result != "busy":
         parts = [f"sweep {sender.name.removesuffix('.sweep')}"]
         say_alive.send(sender=sender, parts=parts, worker=str(sender.request.hostname))

@@ -19,6 +19,8 @@ from django.views.decorators.http import require_safe
 
 from messaging_project.celery import QUEUES
 from messaging_project.models import Heartbeat
+from providers import routes
+from providers.models import AccountState
 
 Check = dict[str, Any]
 
@@ -46,14 +48,18 @@ def ready(_: HttpRequest) -> JsonResponse:
 
 @require_safe
 def health(_: HttpRequest) -> JsonResponse:
-    """Is the whole system well? 503 names what is not: database, Redis, a queue without a worker, a silent sweep."""
+    """Is the whole system well? 503 names what is not: database, Redis, a queue without a worker, a silent sweep.
+
+    A provider's account that is stopped is named too, but it is 200, `degraded`: restarting us would mend nothing.
+    """
     checks = {"database": check_database(), "redis": check_redis()}
     if is_ok(checks["database"]):
         checks["migrations"] = check_migrations()
         if is_ok(checks["migrations"]):
-            checks |= {"queues": check_queues(), "sweep": check_sweep()}
-    unwell = not all(map(is_ok, checks.values()))
-    return probe_response("unhealthy" if unwell else "healthy", checks, unwell=unwell)
+            checks |= {"queues": check_queues(), "sweep": check_sweep(), "providers": check_providers()}
+    unwell = not all(is_ok(check) for name, check in checks.items() if name != "providers")
+    well = "healthy" if all(map(is_ok, checks.values())) else "degraded"
+    return probe_response("unhealthy" if unwell else well, checks, unwell=unwell)
 
 
 def probe_response(status: str, checks: dict[str, Check], *, unwell: bool) -> JsonResponse:
@@ -125,6 +131,20 @@ def check_sweep() -> Check:
     """Look for sweeps that have not run."""
     silent = [name for name in SWEEPS if not recent(f"sweep {name}", SWEEP_SILENT_AFTER)]
     return {"status": "silent" if silent else "ok", "silent": silent}
+
+
+def check_providers() -> Check:
+    """Look for accounts that are offered nothing now, on any channel."""
+    stopped = AccountState.objects.exclude(state=AccountState.State.RUNNING).order_by("-since")
+    accounts: dict[str, Check] = {name: {"status": "running"} for name in routes.account_names()}
+    for row in stopped:  # the longest stopped comes last and stays
+        accounts[row.account] = {
+            "status": row.state,
+            "channels": [row.channel, *accounts.get(row.account, {}).get("channels", [])],
+            "reason": row.code,
+            "since": row.since,
+        }
+    return {"status": "degraded" if stopped else "ok", **accounts}
 
 
 def recent(part: str, silent_after: timedelta) -> int:

@@ -128,11 +128,11 @@ class ProblemMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer a crash: 503 if the database is away, else 500. The traceback goes to the log and nowhere else."""
-        if not SPOKEN_UNDER.match(request.path):
-            return None
         if isinstance(error, OperationalError | InterfaceError):
             logger.error("%s %s: the database is away (%s)", request.method, request.path, type(error).__name__)
             return problem(503, "unavailable", "The database is away. Try again in a moment.")
+        if not SPOKEN_UNDER.match(request.path):
+            return None
         if isinstance(error, DatabaseError):
             # What PostgreSQL says of an error quotes the row, and a row holds what no log may hold.
             sqlstate = getattr(error.__cause__, "sqlstate", None)

@@ -36,6 +36,7 @@ environ.Env.read_env(Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))) / "
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
 DEBUG: bool = env.bool("DEBUG", default=False)
 SECRET_KEY: str = env.str("SECRET_KEY", default="")
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8080").rstrip("/")
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
 PUBLIC_URL_IS_LOOPBACK = PUBLIC_HOST in {"127.0.0.1", "localhost", "::1"}
@@ -85,6 +86,10 @@ ON_UNRESOLVED = {
     "mms": env.str("ON_UNRESOLVED_MMS", default="hold"),
     "email": env.str("ON_UNRESOLVED_EMAIL", default="hold"),
 }
+PROBE_SECONDS: float = env.float("PROBE_SECONDS", default=60)
+BREAKER_FAILURES: int = env.int("BREAKER_FAILURES", default=10)
+BREAKER_AFTER_SECONDS: float = env.float("BREAKER_AFTER_SECONDS", default=2)
+BREAKER_SECONDS: float = env.float("BREAKER_SECONDS", default=30)
 
 # A call may begin only while its time and this margin still fit into the lease.
 LEASE_MARGIN_SECONDS = 5

@@ -22,7 +22,7 @@ class DurableFiles(FileSystemStorage):
 
     def _save(self, name: str, content: File) -> str:  # type: ignore[type-arg]  # generic in the stubs only
         path = Path(self.path(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_durable_directory(path.parent)
         handle, unfinished = tempfile.mkstemp(dir=path.parent)  # of mode 600
         try:
             with open(handle, "wb") as file:
@@ -36,6 +36,14 @@ class DurableFiles(FileSystemStorage):
             raise
         make_entry_durable(path.parent)
         return name
+
+
+def make_durable_directory(directory: Path) -> None:
+    """Make a directory, with those above it, whose names are on the disk as well."""
+    if not directory.is_dir():
+        make_durable_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        make_entry_durable(directory.parent)
 
 
 def make_entry_durable(directory: Path) -> None:

@@ -139,10 +139,11 @@ class InboundMessage:
     `provider_message_id` is the same for every repetition of the message, up to 255 characters; "" where the provider
     gave nothing that could be one. `sender` and `recipient` are as the provider wrote them (an email address without
     its display name) and not normalised: short codes and names are possible. Text holds nothing that PostgreSQL
-    refuses.
+    refuses. `media` has at most some dozens of files, `media_left_out` counts the others.
 
-    `message_id_header`, `in_reply_to` and `references` (oldest first) are email's, with their angle brackets.
-    `automatic` mail comes from a machine and must not be answered by one (RFC 3834). `keyword` is what the provider
+    `recipients` are all that a mail was delivered to, `recipient` the first of them. `message_id_header`, `in_reply_to`
+    and `references` (oldest first) are email's, with their angle brackets. `automatic` mail comes from a machine and
+    must not be answered by one (RFC 3834). `keyword` is what the provider
     itself recognised and acted upon. `segments` is None where it was not counted, `occurred_at` where nothing says when
     it was sent.
     """
@@ -155,6 +156,8 @@ class InboundMessage:
     subject: str = ""
     html: str = ""
     media: tuple[InboundMedia, ...] = ()
+    media_left_out: int = 0
+    recipients: tuple[str, ...] = ()
     message_id_header: str = ""
     in_reply_to: str = ""
     references: tuple[str, ...] = ()

@@ -33,12 +33,21 @@ class Rejected(ProviderError):
         self.opted_out = opted_out
 
 
+UNREACHABLE = frozenset({"dns", "tls", "connect", "connect_timeout"})
+"""The codes of `NotSent` when there was no way to the provider."""
+
+
 class NotSent(ProviderError):
     """Provably never processed, so sending again is safe. `retry_after` is the provider's wish in seconds, if any."""
 
     def __init__(self, message: str, *, code: str = "", retry_after: float | None = None) -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether the provider was not even reached; otherwise it answered, such as with a 429."""
+        return self.code in UNREACHABLE
 
 
 class Misconfigured(ProviderError):

@@ -1,75 +1,68 @@
-"""A body of multipart/form-data (RFC 7578), read into its fields: what Inbound Parse posts.
+"""A body of multipart/form-data (RFC 7578), cut into its fields: what Inbound Parse posts.
 
-The body is cut at its boundary here and only the heads of the parts are left to the email package: as a whole it would
-take an attached mail for more parts of the form, and 35 MB line by line. Stray parts are passed over, since a refused
-mail is lost for good.
+Only the heads of fields are read here, each up to `HEAD_BYTES`; a body of 35 MB is searched once for its boundary.
+Stray parts are passed over, since a refused mail is lost for good.
 """
 
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from email.message import Message
-from email.parser import HeaderParser
-from email.utils import collapse_rfc2231_value
+from itertools import islice, pairwise
 
 from providers.errors import UnreadableCallback
-from providers.wire import as_text
+from providers.mime import boundary_of, delimiters, parameter, piece_between, plain_parameter, read_headers
 
-# A head longer than this is no field's; parameters of a header take quadratic time.
-HEAD_BYTES = 8 * 1024
-# More than any mail has attachments. Of a longer form the end counts, where SendGrid's own fields are.
-MOST_FIELDS = 2000
+# Room for a file's name of 255 characters in RFC 2231's writing. A head longer than this is no field's.
+HEAD_BYTES = 4 * 1024
+# At each end of the form. SendGrid's own fields stand at its beginning or, behind a text that forges some, at its end.
+MOST_FIELDS = 500
+
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_NAMES_A_FILE = re.compile(r";\s*filename(?:\*\d{0,2}\*?)?\s*=", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a form. `filename` is "" for a plain value, `content_type` "" where none was given."""
+    """One field of a form. `content_type` and `filename` are "" where none was given; a file may have no name."""
 
+    name: str
     content: bytes
+    is_file: bool
     filename: str
     content_type: str
 
 
-def read_form(content_type: str, body: bytes) -> Mapping[str, Field]:
-    """Name → field. Raises `UnreadableCallback` when the content type names no boundary.
+def read_form(content_type: str, body: bytes) -> Sequence[Field]:
+    """The fields in their order. Raises `UnreadableCallback` when the content type names no boundary.
 
-    Of fields with the same name the last one counts: SendGrid's boundary is always the same word, so a mail can write
-    fields of its own into the middle of the form, and SendGrid's own envelope comes after the text.
+    Of a form with more than twice `MOST_FIELDS` the boundaries in the middle are not heeded.
     """
     boundary = boundary_of(content_type)
     if not boundary:
         raise UnreadableCallback("The form names no boundary.")
-    delimiter = rb"(?:\A|\r?\n)--" + re.escape(boundary) + rb"(?:--)?[ \t]*(?:(?=\r?\n)|\Z)"
-    pieces = re.split(delimiter, body)[1:][-MOST_FIELDS:]
-    return {name: field for piece in pieces for name, field in _fields(piece)}
+    body = b"\n" + body  # so that each delimiter follows a line end: found twenty times faster
+    found = delimiters(body, boundary, 0, len(body))
+    lines = [*islice(found, MOST_FIELDS), *deque(found, maxlen=MOST_FIELDS)]
+    places = [(line.start(), line.end()) for line in lines] + [(len(body), len(body))]
+    return [
+        field for here, there in pairwise(places) for field in _fields(body, *piece_between(body, here[1], there[0]))
+    ]
 
 
-def boundary_of(content_type: str) -> bytes:
-    """The boundary that a Content-Type names, b"" for none."""
-    try:
-        return collapse_rfc2231_value(_head(f"Content-Type: {content_type}").get_param("boundary", "")).encode()
-    except ValueError:
-        return b""
-
-
-def _fields(piece: bytes) -> list[tuple[str, Field]]:
-    """The field in what lies between two boundaries; none when its head names none."""
-    head, *content = _END_OF_HEAD.split(piece, maxsplit=1)
-    if not content or len(head) > HEAD_BYTES:
-        return []
-    read = _head(as_text(head).lstrip("\r\n"))
-    try:
-        name, filename = (_parameter(read, each) for each in ("name", "filename"))
-    except ValueError:
-        return []
-    kind = str(read.get("content-type", "")).partition(";")[0].strip().lower()
-    return [(name, Field(content[0], filename, kind))] if name else []
-
-
-def _head(text: str) -> "Message[str, str]":
-    return HeaderParser().parsestr(text)
-
-
-def _parameter(head: "Message[str, str]", name: str) -> str:
-    return collapse_rfc2231_value(head.get_param(name, "", header="content-disposition"))
+def _fields(body: bytes, start: int, end: int) -> Iterator[Field]:
+    """The field between two boundaries; none when its head names none."""
+    found = _END_OF_HEAD.search(body, start, min(end, start + HEAD_BYTES))
+    if not found:
+        return
+    headers = read_headers(body[start : found.start()])
+    disposition = headers.get("content-disposition", "")
+    # Names are plain (RFC 7578 §4.2), and a second one would be what a stranger wrote into the name of a file.
+    if name := plain_parameter(disposition, "name"):
+        yield Field(
+            name=name,
+            content=body[found.end() : end],
+            is_file=_NAMES_A_FILE.search(disposition) is not None,
+            filename=parameter(disposition, "filename"),
+            content_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
+        )

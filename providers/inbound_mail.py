@@ -1,41 +1,71 @@
 """Mail that SendGrid's Inbound Parse posts, parsed or as raw MIME, in our words.
 
-Everything in it was written by strangers. Sources: the page
+Everything in it was written by strangers, and SendGrid's boundary is always the same word, so a mail can write fields
+of the form too. What the envelope says is SendGrid's word in the raw mode: its own comes after the mail, and the last
+one counts. In the parsed mode a file can't forge it, since files come last and only what stands before the first one
+counts; a text can, but only by writing a whole envelope and a file behind it, as the two look the same from there on.
+What that gains a stranger is another recipient for the own mail: nothing may be opened to whoever names an address.
+The rest of a mail (From, Subject, ids) is its author's word anyway.
+
+Sources: the page
 https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook, RFC 5322 for
 addresses and ids, and RFC 3834 for automatic mail.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from email.message import EmailMessage
 from hashlib import sha256
+from itertools import chain, takewhile
 from typing import Any
 
 from providers.base import Callback, CallbackPart, InboundMedia, InboundMessage
 from providers.errors import UnreadableCallback
-from providers.form_data import Field, boundary_of, read_form
-from providers.mime import content_of, header, media_type, plain_name, read_headers, read_mime
-from providers.wire import as_text, json_object, storable
+from providers.form_data import Field, read_form
+from providers.mime import (
+    HEADER_CHARACTERS,
+    MOST_MEDIA,
+    Content,
+    Headers,
+    boundary_of,
+    content_of,
+    header,
+    media_type,
+    plain_name,
+    read_headers,
+)
+from providers.wire import as_text, json_object, one_line, storable
 
 # More references than any thread needs; the newest are the last.
 MOST_REFERENCES = 100
+# SendGrid names one, and as many as the mail server took the mail for at once.
+MOST_RECIPIENTS = 100
+# More than any address or file name has; From may name several, of which the first counts.
+WORD_CHARACTERS = 2000
+# A larger field is no JSON of SendGrid's; parsed, JSON takes thirty times its size.
+JSON_BYTES = 512 * 1024
 
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,995}>")
 _ATTACHMENT = re.compile(r"attachment(\d{1,6})")
-# A name before the address may look like one ("boss@example.com" <stranger@example.com>), so the end decides.
-_LAST_ADDRESS = re.compile(r"<([^<>]*[^<>\s][^<>]*)>[\s,;]*(?:\([^()]*\)\s*)?\Z")
+# Quoted strings, comments, <addresses>, and what separates one mailbox from the next (RFC 5322 §3.4). The bounds keep
+# an open quote or comment from being sought to the end again and again.
+_ADDRESS_TOKEN = re.compile(
+    r'(?P<quoted>"(?:[^"\\]|\\.){0,1000}"(?:@[^\s<>(),:;"]+)?)|\((?:[^()\\]|\\.){0,1000}\)|<(?P<angle>[^<>]{0,1000})>'
+    r'|(?P<end>[,;:])|(?P<word>[^\s"(),:;<>]+)|.',
+    re.DOTALL,
+)
 _BULK = frozenset({"bulk", "junk", "list", "auto_reply"})
 _AUTOREPLY_HEADERS = ("X-Autoreply", "X-Autorespond", "X-Auto-Reply")
 
 
 @dataclass(frozen=True, slots=True)
 class _Post:
-    """One request of Inbound Parse: its form, and the headers of the mail, which both modes bring."""
+    """One request of Inbound Parse: SendGrid's own fields, the files, and the headers of the mail in either mode."""
 
     fields: Mapping[str, Field]
-    headers: EmailMessage
+    files: Mapping[str, Field]
+    headers: Headers
     envelope: Mapping[str, Any]
 
     def text(self, name: str) -> str:
@@ -47,6 +77,15 @@ class _Post:
     def json(self, name: str) -> Mapping[str, Any]:
         """A field that holds a JSON object, {} when it holds none."""
         return _json(self.fields, name)
+
+    @property
+    def written_from(self) -> str:
+        """What stands in From; where it is missing, SendGrid's decoded copy."""
+        return (self.headers.get("from", "") or self.text("from"))[:WORD_CHARACTERS]
+
+    @property
+    def written_to(self) -> str:
+        return (self.text("to") or self.headers.get("to", ""))[:WORD_CHARACTERS]
 
 
 def read_part(callback: Callback) -> CallbackPart:
@@ -80,25 +119,44 @@ def read_inbound(payload: Mapping[str, Any], body: bytes) -> InboundMessage:
 
 
 def _post(content_type: str, body: bytes) -> _Post:
-    fields = read_form(content_type, body)
+    fields, files = _told_apart(read_form(content_type, body))
     source = fields.get("email") or fields.get("headers")
     headers = read_headers(source.content if source else b"")
-    return _Post(fields=fields, headers=headers, envelope=_json(fields, "envelope"))
+    return _Post(fields=fields, files=files, headers=headers, envelope=_json(fields, "envelope"))
+
+
+def _told_apart(form: Sequence[Field]) -> tuple[Mapping[str, Field], Mapping[str, Field]]:
+    """SendGrid's own fields, and the files. What can be forged, and what can't, is told at the top of this module.
+
+    Of fields with the same name the last one counts, of files the first.
+    """
+    first = next((field.name for field in form if field.name in {"email", "headers"}), "")
+    own = form if first == "email" else list(takewhile(lambda field: not _is_attached(field), form))
+    if not any(field.name == "envelope" for field in own):
+        own = form
+    files = [field for field in reversed(form) if _ATTACHMENT.fullmatch(field.name)]
+    return {field.name: field for field in own}, {field.name: field for field in files}
+
+
+def _is_attached(field: Field) -> bool:
+    return field.is_file and _ATTACHMENT.fullmatch(field.name) is not None
 
 
 def _json(fields: Mapping[str, Field], name: str) -> dict[str, Any]:
-    return json_object(fields[name].content) if name in fields else {}
+    content = fields[name].content if name in fields else b""
+    return json_object(content) if len(content) <= JSON_BYTES else {}
 
 
 def _identity(content_type: str, body: bytes, post: _Post | None = None) -> str:
-    """What the mail is known by when it comes again: Message-ID and envelope recipients; no event id exists.
+    """What the mail is known by when it comes again: Message-ID, sender and recipients; no event id exists.
 
+    With the sender, so that nobody who has seen a Message-ID can take the place of the mail by sending it first.
     Without a Message-ID, or in what is no form, the bytes without their boundary, which is new at every repetition.
     """
     try:
         post = post or _post(content_type, body)
         message_id = _first_id(header(post.headers, "Message-ID"))
-        told = json.dumps([message_id, _recipients(post.envelope)]).encode()
+        told = json.dumps([message_id, _sender(post), _recipients(post)]).encode()
     except Exception:  # as for reading; a mail that can't be read has an identity all the same
         message_id, told = "", b""
     if not message_id:
@@ -108,19 +166,21 @@ def _identity(content_type: str, body: bytes, post: _Post | None = None) -> str:
 
 
 def _message(post: _Post, identity: str) -> InboundMessage:
-    sender, recipient = _sender(post), _recipient(post)
-    if not sender or not recipient:
+    sender, recipients = _sender(post), _recipients(post)
+    if not sender or not recipients:
         raise UnreadableCallback(f"The mail has no {'recipient' if sender else 'sender'}.")
-    text, html, media = _raw_content(post.fields["email"]) if "email" in post.fields else _parsed_content(post)
+    content = content_of(post.fields["email"].content) if "email" in post.fields else _parsed_content(post)
     return InboundMessage(
         provider_message_id=identity,
         channel="email",
         sender=sender,
-        recipient=recipient,
-        body=text,
-        subject=post.text("subject") or header(post.headers, "Subject"),
-        html=html,
-        media=media,
+        recipient=recipients[0],
+        recipients=tuple(recipients),
+        body=content.text,
+        subject=one_line(post.text("subject")[:HEADER_CHARACTERS]) or header(post.headers, "Subject"),
+        html=content.html,
+        media=content.media,
+        media_left_out=content.media_left_out,
         message_id_header=_first_id(header(post.headers, "Message-ID")),
         in_reply_to=_first_id(header(post.headers, "In-Reply-To")),
         references=tuple(_MESSAGE_ID.findall(header(post.headers, "References"))[-MOST_REFERENCES:]),
@@ -137,30 +197,43 @@ def _first_id(text: str) -> str:
 
 
 def _sender(post: _Post) -> str:
-    """The address in From, as its author wrote it; SendGrid's decoded copy and the return path stand in for it."""
-    written = header(post.headers, "From") or post.text("from")
-    return _address(written) or _word(post.envelope.get("from"))
+    """The first address in From, as its author wrote it; else the return path; else what stands in From."""
+    return _address(post.written_from) or _word(post.envelope.get("from")) or one_line(post.written_from)
 
 
-def _recipient(post: _Post) -> str:
-    """Whom the mail server delivered it to; To may name others, or nobody."""
-    recipients = _recipients(post.envelope)
-    return recipients[0] if recipients else _address(post.text("to") or header(post.headers, "To"))
-
-
-def _recipients(envelope: Mapping[str, Any]) -> Sequence[str]:
-    told = envelope.get("to")
-    return [word for each in (told if isinstance(told, list) else [told]) if (word := _word(each))]
+def _recipients(post: _Post) -> Sequence[str]:
+    """Whom the mail server delivered it to; To may name others, or nobody, and counts only without an envelope."""
+    told = post.envelope.get("to")
+    words = [word for each in (told if isinstance(told, list) else [told]) if (word := _word(each))]
+    written = _address(post.written_to) or one_line(post.written_to)
+    return words[:MOST_RECIPIENTS] or ([written] if written else [])
 
 
 def _word(value: object) -> str:
-    return storable(value).strip() if isinstance(value, str) else ""
+    return one_line(value[:WORD_CHARACTERS]) if isinstance(value, str) else ""
 
 
 def _address(text: str) -> str:
-    """The address without its display name; all of the text when it has no angle brackets."""
-    found = _LAST_ADDRESS.search(text)
-    return found[1].strip() if found else re.sub(r"\([^()]*\)", "", text).strip()
+    """The first address without its display name, or the one word that stands there (MAILER-DAEMON); "" for neither.
+
+    Before anything is decoded, since what an encoded word hides is part of a name.
+    """
+    mailboxes = list(_mailboxes(text))
+    if found := next((each for each in mailboxes if "@" in each), ""):
+        return found
+    return text.strip() if mailboxes == [text.strip()] and not text.strip().startswith("=?") else ""
+
+
+def _mailboxes(text: str) -> Iterator[str]:
+    """What stands in each mailbox of a list: what is in its last <>, else its last word."""
+    angle, word = "", ""
+    for token in chain(_ADDRESS_TOKEN.finditer(text), [None]):
+        if token is None or token["end"]:
+            yield one_line(angle or word)
+            angle, word = "", ""
+        else:
+            angle = (token["angle"] or "").strip() or angle
+            word = token["word"] or token["quoted"] or word
 
 
 def _is_automatic(post: _Post) -> bool:
@@ -174,16 +247,12 @@ def _is_automatic(post: _Post) -> bool:
     )
 
 
-def _raw_content(field: Field) -> tuple[str, str, tuple[InboundMedia, ...]]:
-    return content_of(read_mime(field.content))
-
-
-def _parsed_content(post: _Post) -> tuple[str, str, tuple[InboundMedia, ...]]:
-    numbered = sorted((int(found[1]), name) for name in post.fields if (found := _ATTACHMENT.fullmatch(name)))
+def _parsed_content(post: _Post) -> Content:
+    names = sorted(post.files, key=lambda name: int(name.removeprefix("attachment")))
     ids = {name: content_id for content_id, name in post.json("content-ids").items() if isinstance(name, str)}
     told = post.json("attachment-info")
-    media = tuple(_attachment(post.fields[name], told.get(name), ids.get(name, "")) for _, name in numbered)
-    return post.text("text"), post.text("html"), media
+    media = tuple(_attachment(post.files[name], told.get(name), ids.get(name, "")) for name in names[:MOST_MEDIA])
+    return Content(post.text("text"), post.text("html"), media, len(names) - len(media))
 
 
 def _attachment(field: Field, told: object, content_id: str) -> InboundMedia:

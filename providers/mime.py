@@ -1,146 +1,278 @@
-"""A mail as RFC 5322 and MIME write it, read by the standard library with its holes covered.
+"""A mail as RFC 5322 and MIME (RFC 2045 to 2047, RFC 2231) write it, cut into its parts where they lie.
 
-What a stranger can make large is bounded: the length of a header and the depth and number of parts, since the email
-package takes quadratic time in the first two.
+Everything in it was written by strangers. The email package of the standard library is not used: its parsers of
+headers take quadratic time, and its parser of bodies keeps every line as an object, 1.3 GB for 30 MB of short ones.
+Everything here takes time and memory in proportion to the mail, and nothing is refused: what a mail has too much of
+stays unread.
 """
 
+import binascii
 import re
-from collections.abc import Callable, Iterator
-from email.message import EmailMessage
-from email.parser import BytesParser
-from email.policy import EmailPolicy
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from urllib.parse import unquote_to_bytes
 
 from providers.base import InboundMedia
-from providers.errors import UnreadableCallback
-from providers.wire import as_text, storable
+from providers.wire import as_text, one_line, storable
 
-# Longer than any header that we read has to be: References of a long thread, and what a part says of itself. Reading
-# 16 KB of nonsense in Content-Type took 3 s, and each part may say it again.
+# Longer than any header that we read has to be: References of a long thread.
 HEADER_CHARACTERS = 16 * 1024
-PART_HEADER_CHARACTERS = 2 * 1024
 HEADERS_BYTES = 256 * 1024
-DEEPEST_PART = 20
-MOST_PARTS = 1000
+# Of one header. A file's name of 255 characters takes 2,300 as RFC 2231 writes it.
+PARAMETERS_CHARACTERS = 4 * 1024
+# RFC 2046 §5.1.1 allows 70 characters.
+BOUNDARY_BYTES = 200
+# Mail programs reach four or five. Each level of a mail is searched once more.
+DEEPEST_PART = 10
+# Of one mail, however they are nested.
+MOST_PARTS = 500
+# Files of one mail. Each becomes a file in the storage and a row.
+MOST_MEDIA = 50
 
-_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+Headers = Mapping[str, str]
+
+_HEADER_LINE = re.compile(rb"[!-9;-~]{1,200}[ \t]*:")
+_END_OF_HEADERS = re.compile(rb"\n\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
+_FOLD = re.compile(r"\r?\n(?=[ \t])")
+# One word, and the blanks between two, which RFC 2047 §6.2 leaves out.
+_ENCODED_WORD = re.compile(r"=\?([^?\s*]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?([^?\r\n]{0,1000})\?=")
+_BETWEEN_WORDS = re.compile(r"(?<=\?=)\s+(?==\?)")
+# ;name*number*=value, where number and the second * are RFC 2231's.
+_PARAMETER = re.compile(r';\s*([^\s=;*"]{1,60})(?:\*(\d{1,2}))?(\*)?\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))', re.DOTALL)
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,100}")
+# They make invoice-exe.pdf of invoice-fdp.exe on a screen.
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
 
-class _Policy(EmailPolicy):
-    """The default policy, with headers cut to a bearable length and read as UTF-8 (RFC 6532) rather than ASCII."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a mail holds: its text, its HTML, and everything else as files, of which `media_left_out` were too many."""
 
-    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
-        name, value = super().header_source_parse(sourcelines)
-        most = PART_HEADER_CHARACTERS if name.lower().startswith("content-") else HEADER_CHARACTERS
-        return name, as_text(value[:most].encode("utf-8", "surrogateescape"))
-
-    def header_fetch_parse(self, name: str, value: str) -> Any:
-        try:
-            return super().header_fetch_parse(name, value)
-        except Exception:  # the parsers of structured headers fail on broken ones in ways that they don't promise
-            return "".join(value.splitlines())
+    text: str
+    html: str
+    media: tuple[InboundMedia, ...]
+    media_left_out: int
 
 
-class _Part(EmailMessage):
-    """A mail or a part of one, that refuses to become too deep or to have too many parts."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part without parts, still encoded; a mail attached to the mail is one."""
 
-    depth = 0
+    headers: Headers
+    encoded: bytes
 
-    def attach(self, payload: Any) -> None:  # the parser attaches what the policy's factory made
-        super().attach(payload)
-        payload.depth = self.depth + 1
-        if self.depth >= DEEPEST_PART or len(self.get_payload()) > MOST_PARTS:
-            raise UnreadableCallback("The mail is nested too deeply, or in too many parts.")
+    @property
+    def kind(self) -> str:
+        return _kind(self.headers)
 
+    @property
+    def filename(self) -> str:
+        told = parameter(self.headers.get("content-disposition", ""), "filename")
+        return plain_name(told or parameter(self.headers.get("content-type", ""), "name"))
 
-# What an attached mail is written back with, as it came.
-_POLICY = _Policy(message_factory=_Part, refold_source="none", utf8=True)
+    @property
+    def is_file(self) -> bool:
+        disposition = self.headers.get("content-disposition", "").partition(";")[0].strip().lower()
+        # A multipart without parts is text with a wrong label.
+        is_text = self.kind in {"text/plain", "text/html"} or self.kind.startswith("multipart/")
+        return disposition == "attachment" or not is_text or bool(self.filename)
 
+    def content(self) -> bytes:
+        return _decoded(self.encoded, self.headers.get("content-transfer-encoding", "").strip().lower())
 
-def read_headers(raw: bytes) -> EmailMessage:
-    """The mail's headers, without its body; what stands behind the first `HEADERS_BYTES` is left out."""
-    head = raw.lstrip(b"\r\n")[:HEADERS_BYTES]
-    return _parsed(_END_OF_HEADERS.split(head, maxsplit=1)[0])
+    def text(self) -> str:
+        return as_text(self.content(), parameter(self.headers.get("content-type", ""), "charset") or "utf-8")
 
-
-def read_mime(raw: bytes) -> EmailMessage:
-    """The whole mail. Raises `UnreadableCallback` past `DEEPEST_PART` or `MOST_PARTS`."""
-    return _parsed(raw.lstrip(b"\r\n"))
-
-
-def _parsed(raw: bytes) -> EmailMessage:
-    # Without an explicit class the parser asks the policy's factory for every part.
-    return BytesParser(policy=_POLICY).parsebytes(raw)  # type: ignore[return-value]
-
-
-def header(mail: EmailMessage, name: str) -> str:
-    """The header's text, encoded words decoded where they can be, fit for the database; "" when it is missing."""
-    return str(storable(str(mail[name] or ""))).strip()
+    def media(self) -> InboundMedia:
+        content_id = header(self.headers, "Content-ID").strip("<> ")[:255]
+        return InboundMedia(
+            content=self.content(), content_type=self.kind, filename=self.filename, content_id=content_id
+        )
 
 
-def content_of(mail: EmailMessage) -> tuple[str, str, tuple[InboundMedia, ...]]:
-    """Text, HTML and everything else. Several texts of a mail (as around a picture) follow each other."""
+def content_of(mail: bytes) -> Content:
+    """Text, HTML and files of a mail. Several texts (as around a picture) follow each other.
+
+    At most `MOST_PARTS` parts are read, at most `DEEPEST_PART` levels deep, and at most `MOST_MEDIA` of them become
+    files. `media_left_out` counts the files among the parts that were read.
+    """
     texts: list[str] = []
     pages: list[str] = []
     media: list[InboundMedia] = []
-    for part in _leaves(mail):
-        kind = _told(part.get_content_type)
-        if _told(part.get_content_disposition) == "attachment" or _told(part.get_filename) or not _is_text(kind):
-            media.append(_media(part))
+    left_out = 0
+    mail = mail.lstrip(b"\r\n")
+    for part in islice(_leaves(mail, 0, len(mail)), MOST_PARTS):
+        if not part.is_file:
+            (pages if part.kind == "text/html" else texts).append(part.text())
+        elif len(media) < MOST_MEDIA:
+            media.append(part.media())
         else:
-            (pages if kind == "text/html" else texts).append(_text(part))
-    return "\n".join(texts), "\n".join(pages), tuple(media)
+            left_out += 1
+    return Content("\n".join(texts), "\n".join(pages), tuple(media), left_out)
 
 
-def _told(question: Callable[[], str | None]) -> str:
-    """What a part says of itself, "" when it says nothing or nothing that the standard library can read."""
-    try:
-        return question() or ""
-    except Exception:  # as in `_Policy`
-        return ""
+def _leaves(mail: bytes, start: int, end: int, depth: int = 0) -> Iterator[_Part]:
+    """The parts without parts between two places of the mail, each found when it is asked for."""
+    headers, body = _headers_and_body(mail, start, end)
+    pieces = _pieces(mail, headers, body, end) if depth < DEEPEST_PART else iter(())
+    first = next(pieces, None)
+    if first is None:
+        yield _Part(headers, mail[body:end])
+        return
+    for piece in chain([first], pieces):
+        yield from _leaves(mail, *piece, depth + 1)
 
 
-def _is_text(kind: str) -> bool:
-    # A multipart that has no parts is text with a wrong label.
-    return kind in {"text/plain", "text/html"} or kind.startswith("multipart/")
+def _headers_and_body(mail: bytes, start: int, end: int) -> tuple[Headers, int]:
+    """The headers, and where the body begins: after an empty line, or where no headers are."""
+    if blank := _LINE_END.match(mail, start, end):
+        return {}, blank.end()
+    if not _HEADER_LINE.match(mail, start, end):
+        return {}, start
+    found = _END_OF_HEADERS.search(mail, start, end)
+    return read_headers(mail[start : found.start() if found else end]), found.end() if found else end
 
 
-def _leaves(part: Any) -> Iterator[EmailMessage]:
-    """The parts without parts; a mail attached to the mail is one."""
-    if _told(part.get_content_maintype) == "multipart" and part.is_multipart():
-        for child in part.get_payload():
-            yield from _leaves(child)
-    else:
-        yield part
+def _pieces(mail: bytes, headers: Headers, body: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the parts of a multipart lie, of which there are none in anything else."""
+    boundary = boundary_of(headers.get("content-type", ""))
+    if not boundary or not _kind(headers).startswith("multipart/"):
+        return
+    before = None
+    # From one back: the line end before the first delimiter may be that of the headers.
+    for line in delimiters(mail, boundary, body - 1, end):
+        if before:
+            yield piece_between(mail, before.end(), line.start())
+        if line[1]:
+            return
+        before = line
+    if before:
+        yield piece_between(mail, before.end(), end)
 
 
-def _text(part: EmailMessage) -> str:
-    return as_text(_bytes(part), _told(part.get_content_charset) or "utf-8")
+def delimiters(raw: bytes, boundary: bytes, start: int, end: int) -> Iterator[re.Match[bytes]]:
+    """The lines that separate parts (RFC 2046 §5.1.1), each with the line end before it; group 1 is "--" in the last.
+
+    A line that only begins like the boundary is none.
+    """
+    line = re.compile(rb"\n--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r?\n|\Z)")
+    return line.finditer(raw, start, end)
 
 
-def _media(part: EmailMessage) -> InboundMedia:
-    return InboundMedia(
-        content=_bytes(part),
-        content_type=media_type(_told(part.get_content_type)),
-        filename=plain_name(_told(part.get_filename)),
-        content_id=header(part, "Content-ID").strip("<> ")[:255],
-    )
+def piece_between(raw: bytes, delimiter_end: int, next_start: int) -> tuple[int, int]:
+    """Where the part between two delimiters begins and ends, without the line ends that belong to them."""
+    newline = _LINE_END.match(raw, delimiter_end)
+    start = newline.end() if newline else delimiter_end
+    end = next_start - 1 if raw[next_start - 1 : next_start] == b"\r" else next_start
+    return start, max(start, end)
 
 
-def _bytes(part: EmailMessage) -> bytes:
-    if part.is_multipart():
-        return _attached_mail(part)
-    content = part.get_payload(decode=True)
-    return content if isinstance(content, bytes) else b""
+def read_headers(raw: bytes) -> Headers:
+    """The first header of each name, the name in lower case, unfolded and not decoded, read as UTF-8 (RFC 6532).
+
+    Only what stands before the first empty line and in the first `HEADERS_BYTES`.
+    """
+    head = _END_OF_HEADERS.split(raw[:HEADERS_BYTES].lstrip(b"\r\n"), maxsplit=1)[0]
+    headers: dict[str, str] = {}
+    for line in _FOLD.sub("", as_text(head)).split("\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            headers.setdefault(name.strip().lower(), value.strip()[:HEADER_CHARACTERS])
+    return headers
 
 
-def _attached_mail(part: Any) -> bytes:
-    """What message/rfc822 and its like hold, written back; b"" for what can't be written again."""
-    try:
-        return b"\n".join(child.as_bytes() for child in part.get_payload())
-    except (UnicodeError, LookupError):
-        return b""
+def header(headers: Headers, name: str) -> str:
+    """The header's text in one line, encoded words decoded where they can be; "" when it is missing."""
+    return one_line(decoded_words(headers.get(name.lower(), "")))
+
+
+def decoded_words(text: str) -> str:
+    """The text with its encoded words (RFC 2047) decoded; what is none stays.
+
+    Characters may be split between two words of the same charset, although the RFC forbids it: many programs do so.
+    """
+    text = _BETWEEN_WORDS.sub("", text)
+    pieces: list[tuple[str, bytes]] = []
+    at = 0
+    for word in _ENCODED_WORD.finditer(text):
+        charset, encoding, content = word[1].lower(), word[2].lower(), word[3].encode()
+        pieces.append(("utf-8", text[at : word.start()].encode()))
+        pieces.append((charset, _from_base64(content) if encoding == "b" else binascii.a2b_qp(content, header=True)))
+        at = word.end()
+    return _joined([*pieces, ("utf-8", text[at:].encode())])
+
+
+def _joined(pieces: list[tuple[str, bytes]]) -> str:
+    runs: list[tuple[str, list[bytes]]] = []
+    for charset, content in pieces:
+        if runs and runs[-1][0] == charset:
+            runs[-1][1].append(content)
+        elif content:
+            runs.append((charset, [content]))
+    return "".join(as_text(b"".join(contents), charset) for charset, contents in runs)
+
+
+def parameter(value: str, name: str) -> str:
+    """A parameter of a header, "" when it is missing: as RFC 2231 writes it, else as everybody else does."""
+    pieces: dict[int, tuple[bool, str]] = {}
+    for told, number, extended, text in _parameters(value):
+        if told == name and (number or extended):
+            pieces.setdefault(int(number or 0), (extended, text))
+    return _put_together(pieces) if pieces else decoded_words(plain_parameter(value, name))
+
+
+def plain_parameter(value: str, name: str) -> str:
+    """The first parameter of this name that is written without RFC 2231, as it stands."""
+    found = (text for told, number, extended, text in _parameters(value) if told == name and not (number or extended))
+    return next(found, "")
+
+
+def _parameters(value: str) -> Iterator[tuple[str, str, bool, str]]:
+    """Name in lower case, number of the piece ("" for none), whether the text is extended, and the text."""
+    for found in _PARAMETER.finditer(value[:PARAMETERS_CHARACTERS]):
+        name, number, extended, quoted, bare = found.groups()
+        # Windows paths are written with single backslashes, so one stands for itself before anything else.
+        text = bare.strip(' \t\r\n"') if quoted is None else re.sub(r'\\(["\\])', r"\1", quoted)
+        yield name.lower(), number or "", extended is not None, text
+
+
+def _put_together(pieces: Mapping[int, tuple[bool, str]]) -> str:
+    """The value in RFC 2231's pieces, of which the first may name the charset: charset'language'text."""
+    ordered = [pieces[number] for number in sorted(pieces)]
+    charset = "utf-8"
+    if ordered[0][0] and ordered[0][1].count("'") >= 2:
+        charset, _, rest = ordered[0][1].split("'", maxsplit=2)
+        ordered[0] = (True, rest)
+    content = b"".join(unquote_to_bytes(text) if extended else text.encode() for extended, text in ordered)
+    return as_text(content, charset or "utf-8")
+
+
+def boundary_of(content_type: str) -> bytes:
+    """The boundary that a Content-Type names; b"" for none, and for one longer than any may be."""
+    boundary = parameter(storable(content_type), "boundary").encode()
+    return boundary if len(boundary) <= BOUNDARY_BYTES else b""
+
+
+def _decoded(content: bytes, encoding: str) -> bytes:
+    if encoding == "base64":
+        return _from_base64(content)
+    return binascii.a2b_qp(content) if encoding == "quoted-printable" else content
+
+
+def _from_base64(content: bytes) -> bytes:
+    """What can be decoded: a last character that is not enough for a byte is left out, and so is foreign matter."""
+    known = content.partition(b"=")[0].translate(None, _NOT_BASE64)
+    whole = known[:-1] if len(known) % 4 == 1 else known
+    return binascii.a2b_base64(whole + b"=" * (-len(whole) % 4))
+
+
+def _kind(headers: Headers) -> str:
+    """The part's media type: text/plain where nothing or nonsense is said (RFC 2045 §5.2)."""
+    told = headers.get("content-type", "").partition("(")[0]
+    return media_type(told) if "/" in told else "text/plain"
 
 
 def media_type(told: str) -> str:
@@ -150,6 +282,12 @@ def media_type(told: str) -> str:
 
 
 def plain_name(told: str) -> str:
-    """A file's name without folders and control characters, at most 255 characters."""
-    name = re.split(r"[/\\]", str(storable(told)))[-1]
-    return re.sub(r"[\x00-\x1f\x7f]", "", name).strip()[:255]
+    """A file's name in one line, without folders and marks that turn the writing round; at most 255 characters.
+
+    "" for none, and for the names of folders (. and ..). A long name is cut before its extension.
+    """
+    name = one_line(_DIRECTIONS.sub("", re.split(r"[/\\]", told)[-1]))
+    stem, dot, extension = name.rpartition(".")
+    if len(name) > 255:
+        name = stem[: 254 - len(extension)] + dot + extension if len(extension) < 20 else name[:255]
+    return "" if name in {".", ".."} else name

@@ -30,6 +30,11 @@ def account_named(name: str) -> Provider | None:
     return _account(name) if name in _MAKERS else None
 
 
+def channels_of(name: str) -> Sequence[Channel]:
+    """The channels that the account of this name serves."""
+    return [channel for channel, account in ROUTES.items() if account == name]
+
+
 def account_names() -> Sequence[str]:
     """The accounts that there are."""
     return list(_MAKERS)

@@ -20,8 +20,43 @@ DEEPEST = 20
 
 # What jsonb (and text) of PostgreSQL can't hold: NUL, and half of a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # Python's own codecs, no charset of any mail; the first two take quadratic time.
-_NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
+# What mail programs write → the codec of Python for what they mean: names that it does not know, and charsets that are
+# written with the larger set of the same family (as https://encoding.spec.whatwg.org/#names-and-labels reads them).
+_CODECS = {
+    "iso-8859-8-i": "iso8859-8",
+    "iso-8859-8-e": "iso8859-8",
+    "shift-jis": "cp932",
+    "sjis": "cp932",
+    "x-sjis": "cp932",
+    "ms-kanji": "cp932",
+    "windows-31j": "cp932",
+    "x-euc-jp": "euc-jp",
+    "windows-874": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gb-2312-80": "gb18030",
+    "x-gbk": "gb18030",
+    "gbk": "gb18030",
+    "cp936": "gb18030",
+    "windows-936": "gb18030",
+    "euc-kr": "cp949",
+    "ks-c-5601": "cp949",
+    "ks-c-5601-1987": "cp949",
+    "ks-c-5601-1989": "cp949",
+    "windows-949": "cp949",
+    "x-windows-949": "cp949",
+    "korean": "cp949",
+    "x-big5": "big5hkscs",
+    "big5": "big5hkscs",
+    "x-mac-roman": "mac-roman",
+    "macintosh": "mac-roman",
+    "unicode-1-1-utf-8": "utf-8",
+    "unicode-1-1-utf-7": "utf-7",
+    "x-unicode-2-0-utf-7": "utf-7",
+}
 _PROVIDER_ID = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -45,12 +80,20 @@ def storable(value: Any, depth: int = DEEPEST) -> Any:
 
 def as_text(raw: bytes, charset: str = "utf-8") -> str:
     """The text in these bytes, fit for the database. A charset that is none is taken for UTF-8."""
+    name = charset.strip().lower().replace("_", "-")[:40]
     try:
-        known = codecs.lookup(charset[:40]).name not in _NO_CHARSETS
-        text = raw.decode(charset if known else "utf-8", "replace")
+        codec = codecs.lookup(_CODECS.get(name, name)).name
+        # Where it can't be read, UTF-7 is a wrong label.
+        text = raw.decode("utf-8" if codec in _NO_CHARSETS else codec, "strict" if codec == "utf-7" else "replace")
     except (LookupError, ValueError):
         text = raw.decode("utf-8", "replace")
-    return _UNSTORABLE.sub("\ufffd", text)
+    # By themselves, since a regex takes 8 bytes for each NUL.
+    return _UNSTORABLE.sub("\ufffd", text.replace("\0", "\ufffd"))
+
+
+def one_line(text: str) -> str:
+    """The text fit for a header or a name: control characters and line ends are spaces, none at its ends."""
+    return _CONTROLS.sub(" ", _UNSTORABLE.sub("\ufffd", text)).strip()
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:

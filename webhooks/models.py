@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from hashlib import sha256
 from typing import ClassVar
 
 from django.conf import settings
@@ -30,6 +31,16 @@ class StorageAway(Exception):
     """What a callback brought could not be stored, so it must come again."""
 
 
+def is_deleted(name: str) -> bool:
+    """Delete a file from the storage; return False, and say so, when the storage would not."""
+    try:
+        default_storage.delete(name)
+    except Exception as error:  # each storage raises its own
+        logger.error("%s could not be deleted: %s", name, type(error).__name__)
+        return False
+    return True
+
+
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     """How receipts are kept and found again."""
 
@@ -45,8 +56,16 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         for receipt in receipts:
             receipt.backfilled = backfilled
         self.bulk_create(receipts, ignore_conflicts=True)
+        self._remove_bodies_of_repetitions(receipts)
         waiting = self.filter(dedupe_key__in=keys, result=Receipt.Result.WAITING, applied_at=None)
         return list(waiting.order_by("id"))
+
+    def _remove_bodies_of_repetitions(self, receipts: Sequence["Receipt"]) -> None:
+        """Delete what was stored for callbacks that were known already; what is known is never replaced."""
+        stored = {str(receipt.body) for receipt in receipts if receipt.body}
+        kept = set(self.filter(body__in=stored).values_list("body", flat=True)) if stored else set()
+        for name in stored - kept:
+            default_storage.delete(name)
 
     def keep_oversized(self, provider: str) -> None:
         """Keep the fact that a callback was too large to be read, without its body.
@@ -66,10 +85,8 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         """Delete up to `limit` settled receipts past RECEIPT_RETENTION_DAYS, their mails included; return how many."""
         too_old = timezone.now() - timedelta(days=settings.RECEIPT_RETENTION_DAYS)
         old = self.filter(received_at__lt=too_old, next_attempt_at=None).order_by("received_at")[:limit]
-        files = dict(old.values_list("pk", "body"))
-        for name in filter(None, files.values()):
-            default_storage.delete(name)
-        return self.filter(pk__in=files).delete()[0]
+        forgotten = [pk for pk, name in old.values_list("pk", "body") if not name or is_deleted(name)]
+        return self.filter(pk__in=forgotten).delete()[0]
 
     def apply_again(self) -> Counter[str]:
         """Let these take effect anew, now; return how many stand with which result then. What already took effect
@@ -100,9 +117,11 @@ class Receipt(models.Model):
     kind = models.CharField(max_length=10)
     dedupe_key = models.CharField(max_length=100, unique=True)
     payload = models.JSONField()
-    body = models.FileField(max_length=255, blank=True)
+    body = models.FileField(max_length=255, blank=True, default="", db_default="")
     verified = models.BooleanField()
-    backfilled = models.BooleanField(default=False, help_text="Fetched from the provider, as it could not be delivered")
+    backfilled = models.BooleanField(
+        default=False, db_default=False, help_text="Fetched from the provider, as it could not be delivered"
+    )
     received_at = models.DateTimeField(db_default=Now())
     result = models.CharField(max_length=10, choices=Result.choices, blank=True, default="")
     applied_at = models.DateTimeField(null=True)
@@ -132,15 +151,17 @@ class Receipt(models.Model):
         )
         if part.body:
             try:
-                receipt.body = default_storage.save(receipt.storage_name, ContentFile(part.body))
+                # Another body under the same key is another file: who repeats a key replaces nothing.
+                name = f"{receipt.folder}/{sha256(part.body).hexdigest()}"
+                receipt.body = default_storage.save(name, ContentFile(part.body))
             except Exception as error:  # each storage raises its own
                 logger.error("%s: a callback could not be stored: %s", provider, type(error).__name__)
                 raise StorageAway from None
         return receipt
 
     @property
-    def storage_name(self) -> str:
-        """Where the body lies: the same callback is the same file."""
+    def folder(self) -> str:
+        """The folder that a body lies in."""
         return f"receipts/{self.dedupe_key.replace(':', '/')}"
 
     def apply(self) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import IO, Any, cast
 
 from django.conf import settings
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Q, Sum
 from django.http import HttpResponse, JsonResponse, UnreadablePostError
 from django.utils import timezone
 from rest_framework.exceptions import APIException, ParseError, PermissionDenied
@@ -29,10 +29,11 @@ logger = logging.getLogger(__name__)
 # The rest of a long array is the sweep's: a provider that waits too long for its answer sends all of it again.
 APPLIED_AT_ONCE = 200
 # A larger one, such as a mail with pictures, is the sweep's too.
-APPLIED_AT_ONCE_BYTES = 256 * 1024
+APPLIED_AT_ONCE_BYTES = 64 * 1024
 READ_BYTES = 64 * 1024
-# Up to this size a body is read into memory as it comes. Larger ones wait on disk for their turn, so that strangers
-# who send many of them fill neither the memory nor, by sending slowly, the turns.
+# Up to this size a body is read into memory as it comes. Larger ones are spooled to disk and wait there for one of two
+# turns, so that many of them do not fill the memory. Against slow senders, who hold a thread each, a proxy that buffers
+# requests has to stand in front.
 SMALL_BODY_BYTES = 1024 * 1024
 _large_body = threading.BoundedSemaphore(2)
 
@@ -43,6 +44,15 @@ class Unavailable(APIException):
     status_code = 503
     default_code = "unavailable"
     default_detail = "The storage is away. Try again in a moment."
+    wait = 5
+
+
+class BrokeOff(APIException):
+    """Half a callback is none, and the other half can still come."""
+
+    status_code = 503
+    default_code = "body_broke_off"
+    default_detail = "The body is shorter than its Content-Length. Send it again."
     wait = 5
 
 
@@ -127,15 +137,17 @@ def body_of(request: Request, most: int) -> Iterator[bytes]:
 
 
 def spool_body(request: Request, spool: IO[bytes], most: int) -> int:
-    """Copy a body, what is past `most` bytes left out; return its whole size. Raises `ParseError` if it breaks off."""
-    size = 0
+    """Copy a body, what is past `most` bytes left out; return its whole size. Raises `BrokeOff`."""
+    size, announced = 0, int(request.META.get("CONTENT_LENGTH") or 0)
     try:
         while chunk := request._request.read(READ_BYTES):
             size += len(chunk)
             if size <= most:
                 spool.write(chunk)
     except UnreadablePostError:
-        raise ParseError("The body broke off.", code="unreadable_callback") from None
+        raise BrokeOff from None
+    if size < announced:
+        raise BrokeOff
     return size
 
 
@@ -185,13 +197,14 @@ def statistics(provider: str) -> dict[str, Any]:
     """
     day_ago = timezone.now() - timedelta(days=1)
     took_effect = Q(result__in=[Receipt.Result.APPLIED, Receipt.Result.KEPT], error="")
-    receipts = Receipt.objects.filter(provider=provider, backfilled=False, received_at__gte=day_ago).aggregate(
+    came = Receipt.objects.filter(provider=provider, backfilled=False).exclude(payload__has_key="oversized")
+    receipts = came.filter(received_at__gte=day_ago).aggregate(
         total=Count("id"),
         processed=Count("id", filter=took_effect),
         failed=Count("id", filter=~took_effect & ~Q(result=Receipt.Result.WAITING)),
     )
     refused = Refusal.objects.filter(provider=provider, hour__gte=day_ago).aggregate(count=Sum("count"))["count"] or 0
-    last = Receipt.objects.filter(provider=provider, backfilled=False).aggregate(at=Max("received_at"))["at"]
+    last = came.order_by("-received_at").values_list("received_at", flat=True).first()
     return {
         "total_webhooks_24h": receipts["total"] + refused,
         "processed_webhooks_24h": receipts["processed"],

@@ -1,7 +1,8 @@
 """Files that came in, over HTTP."""
 
+import logging
 from mimetypes import guess_extension
-from typing import Any
+from typing import IO, Any
 
 from django.http import FileResponse
 from django.shortcuts import get_object_or_404
@@ -11,6 +12,8 @@ from rest_framework.views import APIView
 
 from conversations.api.authentication import StaffSession
 from conversations.models import Media
+
+logger = logging.getLogger(__name__)
 
 # What browsers draw and never run; SVG can carry scripts.
 SHOWN_INLINE = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp"})
@@ -23,6 +26,15 @@ class NotYetFetched(APIException):
     default_code = "media_not_yet_fetched"
     default_detail = "The file is still being fetched from the provider. Try again in a moment."
     wait = 2
+
+
+class StorageAway(APIException):
+    """The storage can't be read at the moment."""
+
+    status_code = 503
+    default_code = "unavailable"
+    default_detail = "The storage is away. Try again in a moment."
+    wait = 5
 
 
 class MediaView(APIView):
@@ -39,7 +51,7 @@ class MediaView(APIView):
             raise NotFound(media.error, code="media_missing")
         inline = media.content_type in SHOWN_INLINE
         response = FileResponse(
-            media.file.open(),
+            opened(media),
             content_type=media.content_type if inline else "application/octet-stream",
             as_attachment=not inline,
             filename=media.filename or f"{media.id}{guess_extension(media.content_type) or ''}",
@@ -48,3 +60,14 @@ class MediaView(APIView):
         response["Content-Security-Policy"] = "default-src 'none'; sandbox"
         response["Cache-Control"] = "private, max-age=3600"
         return response
+
+
+def opened(media: Media) -> IO[bytes]:
+    """Open a stored file. Raises `NotFound` if it is gone, `StorageAway` for anything else that a storage raises."""
+    try:
+        return media.file.open()
+    except FileNotFoundError:
+        raise NotFound("The file is no longer in the storage.", code="media_missing") from None
+    except Exception as error:
+        logger.error("media %s could not be read: %s", media.pk, type(error).__name__)
+        raise StorageAway from None

@@ -4,7 +4,6 @@ import logging
 from datetime import timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import urljoin
 
 from django.conf import settings
 from django.db import Error
@@ -131,7 +130,9 @@ class SendRequest(Shape):
         parent = Message.objects.filter(pk=parent_id).select_related("conversation").first()
         if parent is None:
             raise refusal("parent_id", "unknown_parent", "There is no message with this id.")
-        if parent.conversation.participants_key != key_of(attrs["type"], attrs["sender"], attrs["recipient"]):
+        # An answer may have come from an address that is not the conversation's, to the plus-address of a mail.
+        between = {parent.conversation.participants_key, key_of(parent.type, parent.sender, parent.recipient)}
+        if key_of(attrs["type"], attrs["sender"], attrs["recipient"]) not in between:
             raise refusal("parent_id", "other_participants", "That message is between others, or on another channel.")
         return parent
 
@@ -157,7 +158,7 @@ def represent(message: Message) -> dict[str, Any]:
         "subject": message.subject,
         "body": message.body,
         "html": message.html,
-        "attachments": [urljoin(settings.PUBLIC_URL, each) for each in message.attachments],
+        "attachments": [absolute(each) for each in message.attachments],
         "segments": message.segments,
         "attempts": message.attempts,
         "next_attempt_at": message.next_attempt_at,
@@ -175,6 +176,11 @@ def represent(message: Message) -> dict[str, Any]:
     if message.type != Message.Type.EMAIL:
         del shown["subject"], shown["html"]
     return shown
+
+
+def absolute(attachment: str) -> str:
+    """Return the URL of an attachment; what came in is served by us."""
+    return f"{settings.PUBLIC_URL}{attachment}" if attachment.startswith("/") else attachment
 
 
 class SendView(APIView):

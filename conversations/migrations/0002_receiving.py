@@ -105,27 +105,27 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="message",
             name="automatic",
-            field=models.BooleanField(default=False),
+            field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
             model_name="message",
             name="message_id_header",
-            field=models.CharField(blank=True, max_length=255, verbose_name="Message-ID"),
+            field=models.CharField(blank=True, db_default="", default="", max_length=255, verbose_name="Message-ID"),
         ),
         migrations.AddField(
             model_name="message",
-            name="newly_written",
-            field=models.TextField(blank=True),
+            name="quoted_from",
+            field=models.PositiveIntegerField(null=True),
         ),
         migrations.AddField(
             model_name="message",
             name="reference_headers",
-            field=models.JSONField(blank=True, default=list, verbose_name="References"),
+            field=models.TextField(blank=True, db_default="", default="", verbose_name="References"),
         ),
         migrations.AddField(
             model_name="message",
             name="unsubscribe",
-            field=models.BooleanField(default=False),
+            field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddIndex(
             model_name="message",

@@ -9,6 +9,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from uuid_utils.compat import uuid7
 
 from conversations.addresses import participants_key
+from conversations.models.status import MAY_HAVE_ARRIVED
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -18,7 +19,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """Return the open conversation of a pair in which we wrote last; None if we never wrote in one."""
         newest_sent = (
             apps.get_model("conversations", "Message")
-            .objects.filter(conversation=OuterRef("pk"), direction="outbound")
+            .objects.filter(conversation=OuterRef("pk"), direction="outbound", status__in=MAY_HAVE_ARRIVED)
             .order_by("-created_at")
         )
         written_in = (

@@ -23,7 +23,7 @@ from providers.fetch import Refused, Unreachable
 logger = logging.getLogger(__name__)
 
 FETCH_SECONDS = 20.0
-FIRST_PAUSE_SECONDS, MOST_ATTEMPTS = 10, 10
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS = 10, 21_600, 10
 SPOOLED_BYTES = 1024 * 1024
 
 
@@ -41,7 +41,7 @@ class MediaQuerySet(models.QuerySet["Media"]):
     def take_due(self, limit: int) -> list["Media"]:
         """Return files that have to be fetched now. They come due again by themselves unless that is written down."""
         with connection.cursor() as cursor:
-            cursor.execute(TAKE_DUE, {"limit": limit, "pause": FIRST_PAUSE_SECONDS})
+            cursor.execute(TAKE_DUE, {"limit": limit, "pause": FIRST_PAUSE_SECONDS, "longest": LONGEST_PAUSE_SECONDS})
             taken = [row[0] for row in cursor.fetchall()]
         return list(self.filter(pk__in=taken).select_related("message"))
 
@@ -57,7 +57,8 @@ class MediaQuerySet(models.QuerySet["Media"]):
 TAKE_DUE = """
 UPDATE conversations_media AS media
 SET attempts = attempts + 1,
-    next_attempt_at = statement_timestamp() + %(pause)s * power(2, attempts + 1) * interval '1 second'
+    next_attempt_at = statement_timestamp()
+        + LEAST(%(longest)s, %(pause)s * power(2, LEAST(attempts + 1, 20))) * interval '1 second'
 FROM (
     SELECT id FROM conversations_media WHERE next_attempt_at <= statement_timestamp()
     ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED

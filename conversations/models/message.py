@@ -2,8 +2,9 @@
 
 import json
 import logging
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Q
+from django.dispatch import receiver
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -21,7 +23,9 @@ from conversations.models.conversation import Conversation
 from conversations.models.event import MessageEvent
 from conversations.models.opt_out import OptOut
 from conversations.models.status import MOVES, RAISED_BY_AN_EARLIER_ATTEMPT, Status
-from providers.base import Channel, DeliveryReport, OutboundMessage
+from providers.base import Accepted, Channel, DeliveryReport, OutboundMessage
+from providers.errors import UNREACHABLE, ProviderError
+from providers.models import account_resumed
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +61,13 @@ class Outcome:
     retry_in: float | None = None
     """Seconds until the next try; set exactly when `status` is pending."""
     unspent_lease: datetime | None = None
-    """Set to the lease's end when the call was never begun, so that the attempt is given back."""
+    """Set to the lease's end when the message itself was not tried, so that the attempt is given back."""
     opted_out: bool = False
     """Whether the provider said that the recipient wants nothing more from this sender."""
+    ended: Accepted | ProviderError | None = None
+    """The provider's answer, or how the call ended without one; None when nobody was called."""
+    began: float = field(default_factory=time.monotonic)
+    """When the call began, by this process's monotonic clock."""
 
 
 def channel_type_of(message_type: str) -> Conversation.ChannelType:
@@ -102,9 +110,9 @@ def _insert_parameters(message: "Message", conversation_type: str) -> dict[str, 
         "expires_after": timedelta(seconds=settings.EXPIRES_AFTER_SECONDS),
         "opted_out_sentence": RECIPIENT_OPTED_OUT,
         "unsubscribe": message.unsubscribe,
-        "newly_written": message.newly_written,
+        "quoted_from": message.quoted_from,
         "message_id_header": message.message_id_header,
-        "reference_headers": json.dumps(message.reference_headers),
+        "reference_headers": message.reference_headers,
         "automatic": message.automatic,
     }
 
@@ -135,7 +143,7 @@ def _outcome_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
     }
 
 
-def settling_times() -> dict[str, timedelta]:
+def settling_times() -> dict[str, Any]:
     """Return when a doubt is looked at after its lease's end and how long it may last from then, and when the provider
     is first asked what became of a message it accepted.
     """
@@ -175,18 +183,22 @@ class MessageQuerySet(models.QuerySet["Message"]):
             cursor.execute(statements.OPEN_CONVERSATION + statements.INSERT_MESSAGE, parameters)
             return _inserted(message, cursor.fetchone())
 
-    def claim(self, channel: Channel, *, limit: int, lease: timedelta) -> list["Message"]:
+    def claim(
+        self, channel: Channel, *, limit: int, lease: timedelta, as_of: datetime | None = None
+    ) -> list["Message"]:
         """Take up to `limit` due messages of a channel, longest due first: they are `sending`, one attempt further.
 
-        Messages of one conversation leave in the order they were accepted, one in flight at a time. Safe to call from
-        any number of workers at once: none waits for another, none gets what another has.
+        None that has expired, be it now or `as_of` the time at which the clock was stopped. Messages of one
+        conversation leave in the order they were accepted, one in flight at a time. Safe to call from any number of
+        workers at once: none waits for another, none gets what another has.
         """
-        parameters = {"channel": channel, "limit": limit, "lease": lease}
+        parameters = {"channel": channel, "limit": limit, "lease": lease, "as_of": as_of}
         return list(self.raw(statements.CLAIM_DUE, parameters))
 
-    def claim_one(self, message: "Message", *, lease: timedelta) -> list["Message"]:
+    def claim_one(self, message: "Message", *, lease: timedelta, as_of: datetime | None = None) -> list["Message"]:
         """Take this message, by the same rules. A list of one or none."""
-        return list(self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, "lease": lease}))
+        parameters = {"id": message.pk, "limit": 1, "lease": lease, "as_of": as_of}
+        return list(self.raw(statements.CLAIM_ONE, parameters))
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Write how attempts ended, each with its event; return the ids of the rows that this changed.
@@ -234,7 +246,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
             return int(cursor.rowcount)
 
     def expire_overdue(self, *, limit: int) -> int:
-        """End `pending` messages that are past `expires_at` as `expired`; return how many."""
+        """End `pending` messages that are past `expires_at` as `expired`; return how many.
+
+        While an account is paused the clock of its messages stands still.
+        """
         with connection.cursor() as cursor:
             cursor.execute(statements.EXPIRE_OVERDUE, {"limit": limit})
             return int(cursor.rowcount)
@@ -263,11 +278,26 @@ class MessageQuerySet(models.QuerySet["Message"]):
         doubts = self.filter(status=Status.UNCERTAIN, settle_at__lte=now)
         return doubts.exists() or self.filter(status=Status.SENT, report_due_at__lte=now).exists()
 
-    def due(self, channel: Channel) -> "MessageQuerySet":
-        """Return the messages of a channel that a worker may take now, longest due first."""
+    def due(self, channel: Channel, *, as_of: datetime | None = None) -> "MessageQuerySet":
+        """Return the messages of a channel that `claim` could take now, longest due first."""
         now = timezone.now()
-        due = self.filter(type=channel, status=Status.PENDING, next_attempt_at__lte=now, expires_at__gt=now)
+        due = self.filter(type=channel, status=Status.PENDING, next_attempt_at__lte=now, expires_at__gt=as_of or now)
         return due.order_by("next_attempt_at")
+
+    def wake(self, account: str, channel: str, stopped_at: datetime | None) -> None:
+        """Let what waited for an account go on: at once where it was unreachable, not before its time otherwise.
+
+        `stopped_at` is since when the clock stood still: messages live on by what they spent of that time waiting.
+        """
+        stopped = {"account": account, "channel": channel, "stopped_at": stopped_at, "unreachable": list(UNREACHABLE)}
+        with connection.cursor() as cursor:
+            cursor.execute(statements.WAKE, stopped)
+
+
+@receiver(account_resumed)
+def wake_what_waited(account: str, channel: str, stopped_at: datetime | None, **_: Any) -> None:
+    """Do so in the transaction that lets the account go on, so that nothing expires in between."""
+    Message.objects.wake(account, channel, stopped_at)
 
 
 class Message(models.Model):
@@ -311,13 +341,15 @@ class Message(models.Model):
     on_unresolved = models.CharField(max_length=6, choices=OnUnresolved.choices, blank=True)
     request_id = models.CharField(max_length=128, blank=True)
 
-    # Email's: whether it offers one-click unsubscribe; what was newly written above a quoted mail; how mails name each
+    # Email's: whether it offers one-click unsubscribe; where the quoted mail begins; how mails name each
     # other (RFC 5322, 3.6.4); whether a machine wrote it (RFC 3834).
-    unsubscribe = models.BooleanField(default=False)
-    newly_written = models.TextField(blank=True)
-    message_id_header = models.CharField("Message-ID", max_length=MESSAGE_ID_CHARACTERS, blank=True)
-    reference_headers = models.JSONField("References", default=list, blank=True)
-    automatic = models.BooleanField(default=False)
+    unsubscribe = models.BooleanField(default=False, db_default=False)
+    quoted_from = models.PositiveIntegerField(null=True)
+    message_id_header = models.CharField(
+        "Message-ID", max_length=MESSAGE_ID_CHARACTERS, blank=True, default="", db_default=""
+    )
+    reference_headers = models.TextField("References", blank=True, default="", db_default="")
+    automatic = models.BooleanField(default=False, db_default=False)
 
     provider = models.CharField(max_length=50, blank=True)
     provider_message_id = models.CharField(max_length=255, blank=True)
@@ -402,6 +434,11 @@ class Message(models.Model):
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
 
+    @property
+    def newly_written(self) -> str:
+        """What its author wrote, without the mail quoted below it."""
+        return self.body[: self.quoted_from]
+
     def get_absolute_url(self) -> str:
         """Return its path in the API."""
         return f"/api/v1/messages/{self.id}"
@@ -434,7 +471,7 @@ class Message(models.Model):
     def _mail_headers(self) -> dict[str, Any]:
         return {
             "message_id_header": self.message_id_header,
-            "references": tuple(self.reference_headers),
+            "references": tuple(self.reference_headers.split()),
             "reply_to": mail_links.reply_address(self.id),
             "unsubscribe_url": mail_links.unsubscribe_url(self.id) if self.unsubscribe else "",
         }
@@ -443,7 +480,7 @@ class Message(models.Model):
         """Take the headers by which an answer finds back to this outbound mail, and by which it answers its parent."""
         self.message_id_header = mail_links.message_id_header(self.id, self.sender)
         if self.parent and self.parent.message_id_header:
-            self.reference_headers = [*self.parent.reference_headers, self.parent.message_id_header]
+            self.reference_headers = f"{self.parent.reference_headers} {self.parent.message_id_header}".strip()
 
     def opt_recipient_out(self, source: str, at: datetime | None = None) -> None:
         """Let the recipient of this outbound message get nothing more from its sender."""

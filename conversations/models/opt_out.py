@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 from uuid_utils.compat import uuid7
@@ -21,8 +21,9 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
 
     def between(self, channel_type: str, our_address: str, their_address: str) -> "OptOutQuerySet":
         """Return those of one pair of addresses, in any case."""
-        return self.filter(
-            channel_type=channel_type, our_address__iexact=our_address, their_address__iexact=their_address
+        lowered = self.alias(ours=Lower("our_address"), theirs=Lower("their_address"))
+        return lowered.filter(
+            channel_type=channel_type, ours=Lower(Value(our_address)), theirs=Lower(Value(their_address))
         )
 
     def opt_out(

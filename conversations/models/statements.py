@@ -46,7 +46,7 @@ message AS (
         id, conversation_id, parent_id, direction, status, type, sender, recipient, subject, body, html, attachments,
         metadata, segments, on_unresolved, request_id, provider, provider_message_id, attempts, next_attempt_at,
         error_code, error_message, send_at, expires_at, failed_at, created_at, updated_at,
-        unsubscribe, newly_written, message_id_header, reference_headers, automatic)
+        unsubscribe, quoted_from, message_id_header, reference_headers, automatic)
     SELECT
         %(id)s, conversation_id, %(parent_id)s, %(direction)s, status, %(type)s, %(sender)s, %(recipient)s,
         %(subject)s, %(body)s, %(html)s, %(attachments)s::jsonb, %(metadata)s::jsonb, %(segments)s, %(on_unresolved)s,
@@ -60,7 +60,7 @@ message AS (
             GREATEST(%(send_at)s::timestamptz, at) + %(expires_after)s::interval) END,
         CASE WHEN status = 'failed' THEN at END,
         at, at,
-        %(unsubscribe)s, %(newly_written)s, %(message_id_header)s, %(reference_headers)s::jsonb, %(automatic)s
+        %(unsubscribe)s, %(quoted_from)s, %(message_id_header)s, %(reference_headers)s, %(automatic)s
     FROM accepted
     RETURNING id, conversation_id, status, next_attempt_at, expires_at, failed_at, error_code, error_message, created_at
 ),
@@ -82,14 +82,16 @@ CLAIM = """
 WITH free AS MATERIALIZED (
     SELECT id FROM conversations_message AS due
     WHERE due.status = 'pending' AND {which}
-      AND due.next_attempt_at <= statement_timestamp() AND due.expires_at > statement_timestamp()
+      AND due.next_attempt_at <= statement_timestamp()
+      AND due.expires_at > COALESCE(%(as_of)s::timestamptz, statement_timestamp())
       AND NOT EXISTS (
         SELECT FROM conversations_message AS busy
         WHERE busy.conversation_id = due.conversation_id AND busy.type = due.type AND busy.status = 'sending')
       AND NOT EXISTS (
         SELECT FROM conversations_message AS earlier
         WHERE earlier.conversation_id = due.conversation_id AND earlier.type = due.type AND earlier.status = 'pending'
-          AND earlier.next_attempt_at <= statement_timestamp() AND earlier.expires_at > statement_timestamp()
+          AND earlier.next_attempt_at <= statement_timestamp()
+          AND earlier.expires_at > COALESCE(%(as_of)s::timestamptz, statement_timestamp())
           AND (earlier.created_at, earlier.id) < (due.created_at, due.id))
     ORDER BY due.next_attempt_at
     LIMIT %(limit)s
@@ -110,7 +112,8 @@ CLAIM_DUE = CLAIM.format(which="due.type = %(channel)s", opted_out=_CLAIMED_OPTE
 CLAIM_ONE = CLAIM.format(which="due.id = %(id)s", opted_out=_CLAIMED_OPTED_OUT)
 
 # An acceptance that a callback outran moves nothing, and still brings what only it knows. An outcome that gives its
-# attempt back does so only under the lease it was claimed with: the number may be somebody else's by now.
+# attempt back does so only under the lease it was claimed with: the number may be somebody else's by now. Why it was
+# given back is said once, however many probes the message has been since.
 RECORD_OUTCOMES = """
 WITH outcome AS (
     SELECT * FROM unnest(
@@ -156,7 +159,10 @@ event AS (
     INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
     SELECT id, status, 'observed', attempt, error_code,
         CASE WHEN status = 'sent' THEN 'The provider accepted it.' ELSE error_message END, statement_timestamp()
-    FROM moved WHERE unspent_lease IS NULL OR status <> 'pending'
+    FROM moved
+    WHERE unspent_lease IS NULL OR status <> 'pending' OR error_code <> '' AND NOT EXISTS (
+        SELECT FROM conversations_messageevent AS said
+        WHERE said.message_id = moved.id AND said.attempt = moved.attempt AND said.code = moved.error_code)
 )
 SELECT id FROM moved UNION ALL SELECT id FROM outrun"""
 
@@ -179,7 +185,11 @@ SELECT id, 'uncertain', 'assumed', attempts, error_code, error_message, statemen
 
 EXPIRE_OVERDUE = """
 WITH overdue AS MATERIALIZED (
-    SELECT id FROM conversations_message WHERE status = 'pending' AND expires_at <= statement_timestamp()
+    SELECT id FROM conversations_message AS m
+    WHERE status = 'pending' AND expires_at <= statement_timestamp() AND NOT EXISTS (
+        SELECT FROM providers_accountstate AS paused
+        WHERE paused.account = m.provider AND paused.channel = m.type AND paused.state = 'paused'
+          AND paused.since < m.expires_at)
     ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ),
 moved AS (
@@ -195,6 +205,25 @@ INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, c
 SELECT id, 'expired', 'observed', attempts, error_code, 'Its time ran out before it could be sent.',
     statement_timestamp()
 FROM moved"""
+
+# A message waited from when it could have gone: what it spent before, or was told to wait, is no time lost.
+WAKE = """
+WITH waiting AS MATERIALIZED (
+    SELECT id FROM conversations_message
+    WHERE status = 'pending' AND provider = %(account)s AND type = %(channel)s AND (
+        expires_at > %(stopped_at)s::timestamptz
+        OR error_code = ANY(%(unreachable)s) AND next_attempt_at > statement_timestamp())
+    ORDER BY id FOR UPDATE
+)
+UPDATE conversations_message AS m
+SET updated_at = statement_timestamp(),
+    next_attempt_at = CASE WHEN error_code = ANY(%(unreachable)s)
+        THEN LEAST(next_attempt_at, statement_timestamp()) ELSE next_attempt_at END,
+    expires_at = CASE WHEN expires_at > %(stopped_at)s::timestamptz
+        THEN expires_at + GREATEST(
+            statement_timestamp() - GREATEST(%(stopped_at)s::timestamptz, created_at, send_at), interval '0')
+        ELSE expires_at END
+FROM waiting WHERE m.id = waiting.id"""
 
 # Coming due again is written before the provider is asked, so that nobody else asks meanwhile and no crash loses one.
 TAKE_DOUBTS = """

@@ -35,6 +35,18 @@ NOT_KNOWN_AS_ACCEPTED = frozenset(
     {Status.PENDING, Status.SENDING, Status.UNCERTAIN, Status.UNRESOLVED, Status.FAILED, Status.EXPIRED}
 )
 
+# What the other side may have read. Somebody can't answer what was never offered to a provider, or was refused.
+MAY_HAVE_ARRIVED = frozenset(
+    {
+        Status.SENDING,
+        Status.UNCERTAIN,
+        Status.UNRESOLVED,
+        Status.SENT,
+        Status.DELIVERED,
+        Status.UNDELIVERED,
+    }
+)
+
 MOVES: dict[Status, frozenset[Status]] = {
     Status.SENDING: frozenset({Status.PENDING}),
     Status.PENDING: frozenset({Status.SENDING, Status.UNCERTAIN}),

@@ -8,7 +8,7 @@ from django.db import connection, connections
 
 from conversations import delivery
 from conversations.models import Message
-from providers import routes
+from providers import breaker, routes
 from providers.tests.conftest import sandbox  # noqa: F401
 
 
@@ -30,6 +30,12 @@ def somebody_waits_for_a_lock():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return cursor.fetchone()[0]
+
+
+@pytest.fixture(autouse=True)
+def a_new_process():
+    """What a process remembers of accounts does not outlive a test, as the rows do not."""
+    breaker.forget()
 
 
 @pytest.fixture

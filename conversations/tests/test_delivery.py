@@ -222,6 +222,8 @@ def test_a_claim_that_fails_loses_no_call_in_flight(accept, providers, monkeypat
 
 def test_an_adapter_that_breaks_is_a_doubt_and_never_a_call_without_end(accept, monkeypatch):
     class Broken:
+        name = "twilio"
+
         async def send(self, message):
             raise BaseException
 

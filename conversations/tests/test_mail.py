@@ -6,7 +6,7 @@ import pytest
 
 from conversations import mail_links, receiving
 from conversations.models import Conversation, Message
-from conversations.quoted_text import newly_written
+from conversations.quoted_text import quote_begins
 from providers.base import InboundMessage
 
 pytestmark = pytest.mark.django_db
@@ -117,6 +117,41 @@ def test_an_automatic_mail_is_marked():
     assert Message.objects.get(pk=answer(automatic=True).pk).automatic
 
 
+def test_a_plus_address_counts_among_other_recipients(mail, domain):
+    one = mail()
+    reply = answer(
+        recipient="office@in.example.com", recipients=("office@in.example.com", mail_links.reply_address(one.id))
+    )
+    assert (reply.parent_id, reply.recipient) == (one.id, ANN)
+
+
+def test_an_answer_to_a_deleted_mail_still_finds_its_thread_by_its_headers(mail, domain):
+    one, gone = mail(), mail()
+    address = mail_links.reply_address(gone.id)
+    gone.delete()
+    assert answer(recipient=address, in_reply_to=one.message_id_header).conversation_id == one.conversation_id
+
+
+def test_links_survive_a_new_secret_key(mail, domain, settings):
+    address = mail_links.reply_address(mail().id)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "a new key", [settings.SECRET_KEY]
+    assert mail_links.message_replied_to(address)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert mail_links.message_replied_to(address) is None
+
+
+def test_a_text_without_end_is_cut_and_says_so(monkeypatch):
+    monkeypatch.setattr(receiving, "MOST_TEXT", 10)
+    message = answer(body="x" * 11)
+    assert (message.body, message.events.last().status) == ("x" * 10, "cut")
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["On " * 5000, "On a\n" * 20_000, "\n" * 200_000, "> " * 100_000, "El " * 5000])
+def test_a_hostile_text_takes_no_longer_to_read_than_it_takes_to_send(text):
+    assert quote_begins(text) > 0
+
+
 def test_a_message_id_too_long_to_be_found_again_is_not_kept():
     assert answer(message_id_header="<" + "ü" * 900 + "@x>").message_id_header == ""
 
@@ -141,4 +176,4 @@ def test_the_quoted_part_is_told_from_the_new_one_and_all_is_kept():
     ],
 )
 def test_what_is_new_in_a_mail(text, new):
-    assert newly_written(text) == new
+    assert text[: quote_begins(text)] == new

@@ -125,7 +125,8 @@ def test_a_storage_that_is_away_loses_no_file(settings, tmp_path):
     with serving({"/a": file(PNG, Content_Type="image/png")}) as server:
         media = picture_at(server, settings)
         settings.MEDIA_ROOT = tmp_path / "file" / "below"
-        assert (fetched(media).status, media.error) == ("waiting", "NotADirectoryError")
+        assert fetched(media).status == "waiting"
+        assert media.error
         settings.MEDIA_ROOT = tmp_path
         Media.objects.update(next_attempt_at=timezone.now())
         assert fetched(media).status == "stored"
@@ -138,6 +139,25 @@ def test_a_message_that_is_deleted_while_its_file_is_fetched_stays_deleted():
     Message.objects.all().delete()
     Media.objects.write_down([taken])
     assert not Media.objects.exists()
+
+
+def test_one_task_at_a_time_fetches(settings):
+    media = received(InboundMedia(url="https://127.0.0.1:9/")).media.get()
+    with tasks._fetching:
+        assert tasks.fetch_media() == "busy"
+    media.refresh_from_db()
+    assert media.attempts == 0
+
+
+@pytest.mark.parametrize(("gone", "status"), [(True, 404), (False, 503)])
+def test_a_file_that_the_storage_does_not_give_is_an_explained_answer(client, settings, tmp_path, gone, status):
+    media = received(InboundMedia(content=b"1"), channel="email").media.get()
+    path = tmp_path / media.file.name
+    path.unlink()
+    if not gone:
+        path.mkdir()
+    answer = client.get(media.get_absolute_url())
+    assert (answer.status_code, answer["Content-Type"]) == (status, "application/problem+json")
 
 
 def test_a_file_that_somebody_fetches_is_taken_by_nobody_else(settings):

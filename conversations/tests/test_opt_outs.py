@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 
 from conversations import delivery, mail_links, receiving
@@ -29,7 +29,21 @@ def in_force():
 
 @pytest.mark.parametrize(
     "word",
-    ["STOP", " stop ", "S T O P", "Stop.", "opt out", "OptOut", "REVOKE", "end", "Quit!", "cancel", "Unsubscribe"],
+    [
+        "STOP",
+        " stop ",
+        "S T O P",
+        "Stop.",
+        "opt out",
+        "OptOut",
+        "REVOKE",
+        "end",
+        "Quit!",
+        "cancel",
+        "Unsubscribe",
+        "ＳＴＯＰ",
+        "stop" + " " * 200,
+    ],
 )
 def test_the_fccs_words_stop_in_any_case_and_spacing(word):
     text(word)
@@ -92,6 +106,13 @@ def test_a_stop_that_arrives_after_the_message_was_accepted_wins(accept, provide
     assert (row.status, row.error_code, row.attempts) == ("failed", "recipient_opted_out", 0)
     assert [event.status for event in row.events.all()] == ["pending", "failed"]
     assert providers.ledger() == []
+
+
+def test_a_message_that_is_sent_in_the_request_is_looked_at_as_well(accept, providers):
+    message = accept()
+    text("STOP")
+    delivery.deliver_now(message)
+    assert (Message.objects.get(pk=message.pk).error_code, providers.ledger()) == ("recipient_opted_out", [])
 
 
 def test_what_waits_behind_somebody_who_stopped_is_sent_in_the_same_go(accept, providers, settings):
@@ -256,3 +277,12 @@ def test_unsubscribe_is_for_email_only(client):
     body = {"from": US, "to": THEM, "type": "sms", "body": "Hi", "unsubscribe": True}
     answer = client.post("/api/v1/messages/send", body, content_type="application/json")
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "only_for_email")
+
+
+def test_a_database_that_is_away_is_503_so_that_the_click_is_tried_again(client, mailed, monkeypatch):
+    def away(*_, **__):
+        raise OperationalError
+
+    monkeypatch.setattr(Message, "opt_recipient_out", away)
+    answer = client.post(link_of(mailed))
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")

@@ -42,12 +42,27 @@ def test_the_same_text_from_many_sides_at_once_counts_once():
     assert (Conversation.objects.get().message_count, Conversation.objects.get().unread_count) == (1, 1)
 
 
+def offered(message):
+    """As if a provider had taken it over."""
+    Message.objects.filter(pk=message.pk).update(status="sent", next_attempt_at=None)
+    return message
+
+
 def test_a_reply_lands_where_we_last_wrote(accept):
-    accept(body="direct")
-    thread = accept("thread", body="thread")
+    offered(accept(body="direct"))
+    thread = offered(accept("thread", body="thread"))
     assert receive("SM1").conversation_id == thread.conversation_id
-    direct = accept(body="direct again")
+    direct = offered(accept(body="direct again"))
     assert receive("SM2").conversation_id == direct.conversation_id
+
+
+@pytest.mark.parametrize("status", ["pending", "failed", "expired", "canceled"])
+def test_nobody_answers_what_was_never_sent(accept, status):
+    written = offered(accept(body="read"))
+    unsent = accept("thread")
+    at = unsent.next_attempt_at if status == "pending" else None
+    Message.objects.filter(pk=unsent.pk).update(status=status, next_attempt_at=at)
+    assert receive().conversation_id == written.conversation_id
 
 
 def test_a_reply_to_a_closed_conversation_opens_a_new_one(accept):

@@ -100,6 +100,13 @@ def test_other_texts_between_the_same_two_are_no_match(accept, providers):
     assert look() == {"pending": 1}
 
 
+def test_what_was_there_before_the_message_is_not_it(accept, providers):
+    message = doubt(accept, providers, "reset_accepted")
+    Message.objects.filter(pk=message.pk).update(created_at=timezone.now() + timedelta(hours=1))
+    look()
+    assert look() == {"pending": 1}
+
+
 def test_twins_that_all_arrived_get_one_each(accept, providers):
     one, other = (doubt(accept, providers, "reset_accepted") for _ in range(2))
     assert look() == {"sent": 2}
@@ -134,6 +141,25 @@ def test_twins_past_their_time_are_settled_by_their_number(accept, providers):
     come_due(settle_by=timezone.now())
     assert dict(settling.settle_due()) == {"sent": 1, "pending": 1}
     assert statuses(*twins) == ["sent", "pending"]
+
+
+def test_a_twin_whose_time_has_not_come_keeps_the_others_waiting(accept, providers):
+    message, young = (doubt(accept, providers, "reset") for _ in range(2))
+    later = timezone.now() + timedelta(seconds=100)
+    for _ in range(3):
+        Message.objects.filter(pk=message.pk).update(settle_at=timezone.now())
+        Message.objects.filter(pk=young.pk).update(settle_at=later)
+        assert dict(settling.settle_due()) == {"waiting": 1}
+    assert statuses(message, young) == ["uncertain", "uncertain"]
+
+
+def test_a_look_that_took_too_long_proves_nothing(accept, providers):
+    doubt(accept, providers, "reset")
+    [stale] = Message.objects.take_doubts(limit=1)
+    come_due()
+    Message.objects.take_doubts(limit=1)
+    assert settling.settle(stale, []) == {}
+    assert Message.objects.get().looks == 0
 
 
 def test_a_twin_in_flight_keeps_the_others_waiting(accept, providers):

@@ -9,6 +9,7 @@ from django.utils import timezone
 from messaging_project import health
 from messaging_project.celery import QUEUES, HeartbeatStep, beat_for_sweep
 from messaging_project.models import Heartbeat
+from providers.models import AccountState
 
 pytestmark = pytest.mark.django_db
 
@@ -49,7 +50,24 @@ def test_a_process_that_answers_is_alive(client, path, no_redis):
 def test_all_is_well(client, alive):
     status, body = ask(client, "/health")
     assert (status, body["status"]) == (200, "healthy")
-    assert set(body["checks"]) == {"database", "redis", "migrations", "queues", "sweep"}
+    assert set(body["checks"]) == {"database", "redis", "migrations", "queues", "sweep", "providers"}
+    running = {"status": "running"}
+    assert body["checks"]["providers"] == {"status": "ok", "twilio": running, "sendgrid": running}
+
+
+def test_a_stopped_account_is_named_and_no_reason_to_restart_us(client, alive):
+    AccountState.objects.pause("twilio", ["sms", "mms"], code="20003", sentence="Refused.", probe_at=None)
+    status, body = ask(client, "/health")
+    assert (status, body["status"], body["checks"]["providers"]["status"]) == (200, "degraded", "degraded")
+    twilio, sendgrid = body["checks"]["providers"]["twilio"], body["checks"]["providers"]["sendgrid"]
+    assert (twilio["status"], sorted(twilio["channels"]), twilio["reason"]) == ("paused", ["mms", "sms"], "20003")
+    assert twilio["since"]
+    assert sendgrid == {"status": "running"}
+
+
+def test_a_stopped_account_hides_no_trouble_of_our_own(client):
+    AccountState.objects.pause("twilio", ["sms"], code="20003", sentence="Refused.", probe_at=None)
+    assert ask(client, "/health")[1]["status"] == "unhealthy"
 
 
 def test_a_queue_without_a_worker_is_named(client, alive):

@@ -147,6 +147,12 @@ def test_statuses_that_never_came_are_there_after_backfill(stack, dials):
     delivered(stack, ids)
 
 
+def test_what_callbacks_have_told_is_not_new_to_backfill(stack):
+    since = datetime.now(UTC).isoformat()
+    delivered(stack, [send(stack, 7300)])
+    assert "new: 0 inbound messages, 0 statuses" in manage(stack, "backfill", "--since", since)
+
+
 def test_somebody_writes_by_one_command(stack):
     manage(stack, "simulate_inbound", "--from", "+15557000006", "--to", US, "--body", "Hi there")
     assert [each["body"] for each in received(stack, "+15557000006")] == ["Hi there"]

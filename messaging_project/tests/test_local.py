@@ -22,11 +22,11 @@ from messaging_project.local import LocalError, binaries, control, demo, output,
 from messaging_project.local.output import Console, Files
 from messaging_project.local.probe import trouble
 from messaging_project.local.processes import alive, spawn, wait_until
+from messaging_project.local.running import family, stack_environment
 from messaging_project.local.runtime import Lock, State, holders, is_running
 from messaging_project.local.servers import PostgreSQL, free_port
 from messaging_project.local.settings_file import look, prepare, read
 from messaging_project.local.stack import Stack, introduction
-from messaging_project.tests.conftest import family, stack_environment
 
 RUN = [sys.executable, "-m", "messaging_project.local", "run"]
 

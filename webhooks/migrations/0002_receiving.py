@@ -34,13 +34,13 @@ class Migration(migrations.Migration):
             model_name="receipt",
             name="backfilled",
             field=models.BooleanField(
-                default=False, help_text="Fetched from the provider, as it could not be delivered"
+                db_default=False, default=False, help_text="Fetched from the provider, as it could not be delivered"
             ),
         ),
         migrations.AddField(
             model_name="receipt",
             name="body",
-            field=models.FileField(blank=True, max_length=255, upload_to=""),
+            field=models.FileField(blank=True, db_default="", default="", max_length=255, upload_to=""),
         ),
         migrations.AlterField(
             model_name="receipt",

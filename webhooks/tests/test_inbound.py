@@ -57,6 +57,7 @@ def test_the_plainest_form_is_taken_on_a_developers_machine_and_as_often_as_it_c
 
 def test_a_reply_joins_the_conversation_that_it_answers(client, accept):  # noqa: F811
     sent = accept("thread")
+    Message.objects.update(status="sent", next_attempt_at=None)
     text(client)
     assert Message.objects.get(direction="inbound").conversation_id == sent.conversation_id
 

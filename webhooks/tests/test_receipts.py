@@ -1,5 +1,6 @@
 """What is kept of callbacks: where, for how long, and how it is applied again."""
 
+import os
 from datetime import timedelta
 from io import StringIO
 
@@ -8,6 +9,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from conversations.models import Conversation, Message
+from conversations.receiving import MOST_TEXT
 from conversations.tests.conftest import accept  # noqa: F401
 from webhooks import tasks, views
 from webhooks.models import Receipt, Refusal
@@ -53,7 +55,8 @@ def test_a_large_mail_is_applied_by_the_sweep(client):
 def test_a_mail_of_thirty_megabytes_is_taken(client):
     assert mail(client, text="x" * 30 * 1024 * 1024).status_code == 200
     tasks.sweep()
-    assert len(Message.objects.get().body) == 30 * 1024 * 1024
+    assert Message.objects.get().body == "x" * MOST_TEXT
+    assert Receipt.objects.get().body.size > 30 * 1024 * 1024
 
 
 def test_a_mail_over_the_limit_is_answered_kept_without_its_body_and_counted(client):
@@ -199,3 +202,74 @@ def test_replaying_says_what_stands_then(client):
     assert "1  No message of ours is meant" in command("replay_receipts", "--provider", "twilio")
     with pytest.raises(CommandError, match="No such receipts: 7"):
         command("replay_receipts", "7")
+
+
+def test_who_repeats_a_message_id_replaces_nothing(client):
+    genuine, forged = ("x" * (views.APPLIED_AT_ONCE_BYTES + 1), "evil" * views.APPLIED_AT_ONCE_BYTES)
+    for body in (genuine, forged):
+        assert mail(client, text=body, headers="Message-ID: <1@x>").status_code == 200
+    tasks.sweep()
+    assert Message.objects.get().body.startswith("xxx")
+    with Receipt.objects.get().body.open() as kept:
+        assert b"evil" not in kept.read()
+
+
+def test_of_a_repetition_no_file_is_left(client, tmp_path):
+    for body in ("one", "other"):
+        mail(client, text=body, headers="Message-ID: <1@x>")
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
+def test_only_a_large_body_waits_for_its_turn(client, monkeypatch):
+    turns = []
+
+    class Turns:
+        def __enter__(self):
+            turns.append("taken")
+
+        def __exit__(self, *_):
+            turns.append("given back")
+
+    monkeypatch.setattr(views, "_large_body", Turns())
+    mail(client, text="x")
+    assert turns == []
+    mail(client, text="x" * views.SMALL_BODY_BYTES)
+    assert turns == ["taken", "given back"]
+
+
+def test_what_is_stored_is_brought_to_the_disk(client, monkeypatch, tmp_path):
+    synced = []
+    sync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (synced.append(os.readlink(f"/proc/self/fd/{handle}")), sync(handle))
+    )
+    mail(client)
+    path = tmp_path / Receipt.objects.get().body.name
+    folders = {str(folder) for folder in path.parents if folder.is_relative_to(tmp_path)}
+    assert folders <= set(synced)
+    assert [name for name in synced if name.startswith(f"{path.parent}/tmp")]
+
+
+def test_one_sweep_at_a_time_applies_receipts(client):
+    mail(client, text="x" * (views.APPLIED_AT_ONCE_BYTES + 1))
+    with tasks._sweeping:
+        assert tasks.sweep() == "busy"
+    assert not Message.objects.exists()
+
+
+def test_a_sweep_ends_in_time_and_leaves_the_rest_to_the_next(client, monkeypatch):
+    mail(client, text="x" * (views.APPLIED_AT_ONCE_BYTES + 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "SWEEP_SECONDS", -1)
+        assert tasks.sweep() == "receipts 0, forgotten 0"
+    assert tasks.sweep() == "receipts 1, forgotten 0"
+
+
+def test_a_receipt_whose_file_can_not_be_deleted_stays_and_stops_nobody(client, tmp_path):
+    mail(client)
+    path = tmp_path / Receipt.objects.get().body.name
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    Receipt.objects.update(received_at=timezone.now() - timedelta(days=365))
+    tasks.sweep()
+    assert Receipt.objects.count() == 1

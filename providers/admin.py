@@ -1,0 +1,60 @@
+"""The providers' accounts in the admin: which of them may be offered messages, and why not."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from providers import routes
+from providers.models import AccountState
+
+
+@admin.register(AccountState)
+class AccountStateAdmin(admin.ModelAdmin):
+    """Staff look, pause and resume; everything else follows from what the providers answer."""
+
+    list_display = ("account", "channel", "state", "code", "sentence", "since", "probe_at")
+    list_filter = ("state", "account", "channel")
+    ordering = ("account", "channel")
+    actions = ("pause", "resume")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AccountState]:
+        """With those that were never stopped, so that they can be."""
+        names = routes.account_names()
+        AccountState.objects.add_missing((name, channel) for name in names for channel in routes.channels_of(name))
+        return super().get_queryset(request)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No: accounts come from the settings."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No: rows move by the actions, not by a form."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+    def has_stop_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change accounts."""
+        return request.user.has_perm("providers.change_accountstate")
+
+    @admin.action(description="Pause: messages wait until somebody resumes", permissions=["stop"])
+    def pause(self, request: HttpRequest, rows: QuerySet[AccountState]) -> None:
+        """Stop the chosen ones until a person resumes them, and write down who did."""
+        for row in rows:
+            AccountState.objects.pause(
+                row.account, [row.channel], code="paused_by_staff", sentence="Somebody paused it.", probe_at=None
+            )
+            self.log_change(request, row, "Paused.")
+        messages.success(request, f"Paused: {len(rows)}.")
+
+    @admin.action(description="Resume: what waits is sent now", permissions=["stop"])
+    def resume(self, request: HttpRequest, rows: QuerySet[AccountState]) -> None:
+        """Let the chosen ones run again, and write down who did."""
+        resumed = AccountState.objects.filter(pk__in=[row.pk for row in rows]).resume()
+        for row in resumed:
+            self.log_change(request, row, "Resumed.")
+        messages.success(request, f"Resumed: {len(resumed)}.")
