@@ -20,7 +20,8 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
 from conversations.models import Message
-from conversations.models.message import RECIPIENT_OPTED_OUT, Outcome
+from conversations.models.message import RECIPIENT_OPTED_OUT
+from conversations.models.outcome import Outcome
 from conversations.models.status import Status
 from providers import breaker, routes
 from providers.base import Channel, Provider

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
@@ -20,11 +18,13 @@ from conversations import mail_links
 from conversations.addresses import participants_key
 from conversations.models import statements
 from conversations.models.conversation import Conversation
+from conversations.models.doubt import REPORT_STEPS, DoubtQuerySet, settling_times
 from conversations.models.event import MessageEvent
 from conversations.models.opt_out import OptOut
+from conversations.models.outcome import Outcome, outcome_parameters
 from conversations.models.status import MOVES, RAISED_BY_AN_EARLIER_ATTEMPT, Status
-from providers.base import Accepted, Channel, DeliveryReport, OutboundMessage
-from providers.errors import UNREACHABLE, ProviderError
+from providers.base import Channel, DeliveryReport, OutboundMessage
+from providers.errors import UNREACHABLE
 from providers.models import account_resumed
 
 logger = logging.getLogger(__name__)
@@ -41,33 +41,8 @@ DECIDED_AT_INSERT = (
     "error_message",
     "created_at",
 )
-# When the provider is asked what became of a message, counted from its being sent, while no report comes.
-REPORT_STEPS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=6))
 # Longer Message-IDs than any mail program makes are not kept: they could not be indexed.
 MESSAGE_ID_CHARACTERS = 255
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How one attempt ended, as the worker that made it saw it: what the row becomes."""
-
-    message_id: UUID
-    attempt: int
-    status: Status
-    provider_message_id: str = ""
-    segments: int | None = None
-    error_code: str = ""
-    error_message: str = ""
-    retry_in: float | None = None
-    """Seconds until the next try; set exactly when `status` is pending."""
-    unspent_lease: datetime | None = None
-    """Set to the lease's end when the message itself was not tried, so that the attempt is given back."""
-    opted_out: bool = False
-    """Whether the provider said that the recipient wants nothing more from this sender."""
-    ended: Accepted | ProviderError | None = None
-    """The provider's answer, or how the call ended without one; None when nobody was called."""
-    began: float = field(default_factory=time.monotonic)
-    """When the call began, by this process's monotonic clock."""
 
 
 def channel_type_of(message_type: str) -> Conversation.ChannelType:
@@ -126,35 +101,7 @@ def _inserted(message: "Message", row: Sequence[Any]) -> "Message":
     return message
 
 
-def _outcome_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
-    moves = [(source.value, target.value) for target, sources in MOVES.items() for source in sources]
-    return {
-        "ids": [outcome.message_id for outcome in outcomes],
-        "attempts": [outcome.attempt for outcome in outcomes],
-        "statuses": [outcome.status.value for outcome in outcomes],
-        "provider_message_ids": [outcome.provider_message_id for outcome in outcomes],
-        "segments": [outcome.segments for outcome in outcomes],
-        "error_codes": [outcome.error_code for outcome in outcomes],
-        "error_messages": [outcome.error_message for outcome in outcomes],
-        "retry_in": [outcome.retry_in for outcome in outcomes],
-        "unspent_leases": [outcome.unspent_lease for outcome in outcomes],
-        "moves_from": [source for source, _ in moves],
-        "moves_to": [target for _, target in moves],
-    }
-
-
-def settling_times() -> dict[str, Any]:
-    """Return when a doubt is looked at after its lease's end and how long it may last from then, and when the provider
-    is first asked what became of a message it accepted.
-    """
-    return {
-        "settle": timedelta(seconds=settings.SETTLE_SECONDS),
-        "deadline": timedelta(seconds=settings.SETTLE_DEADLINE_SECONDS),
-        "report_after": REPORT_STEPS[0],
-    }
-
-
-class MessageQuerySet(models.QuerySet["Message"]):
+class MessageQuerySet(DoubtQuerySet):
     """What is done to many messages, and how one is made."""
 
     def accept(self, message: "Message", *, conversation_type: str = Conversation.Type.DIRECT) -> "Message":
@@ -209,7 +156,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         if not outcomes:
             return set()
         with connection.cursor() as cursor:
-            cursor.execute(statements.RECORD_OUTCOMES, {**_outcome_parameters(outcomes), **settling_times()})
+            cursor.execute(statements.RECORD_OUTCOMES, {**outcome_parameters(outcomes), **settling_times()})
             written = {row[0] for row in cursor.fetchall()}
         for message in self.filter(pk__in=[outcome.message_id for outcome in outcomes if outcome.opted_out]):
             message.opt_recipient_out(OptOut.Source.PROVIDER)
@@ -236,15 +183,6 @@ class MessageQuerySet(models.QuerySet["Message"]):
             return None
         return outbound.filter(provider_message_id=report.provider_message_id).first()
 
-    def doubt_expired_leases(self, *, limit: int) -> int:
-        """Turn `sending` messages whose lease ran out into `uncertain`; return how many.
-
-        Their worker is gone or late, and whether it had called the provider can't be known from here.
-        """
-        with connection.cursor() as cursor:
-            cursor.execute(statements.DOUBT_EXPIRED_LEASES, {"limit": limit, **settling_times()})
-            return int(cursor.rowcount)
-
     def expire_overdue(self, *, limit: int) -> int:
         """End `pending` messages that are past `expires_at` as `expired`; return how many.
 
@@ -253,30 +191,6 @@ class MessageQuerySet(models.QuerySet["Message"]):
         with connection.cursor() as cursor:
             cursor.execute(statements.EXPIRE_OVERDUE, {"limit": limit})
             return int(cursor.rowcount)
-
-    def take_doubts(self, *, limit: int) -> list["Message"]:
-        """Return doubts whose provider has to be asked now; each comes due again after SETTLE_GAP_SECONDS."""
-        gap = timedelta(seconds=settings.SETTLE_GAP_SECONDS)
-        return list(self.raw(statements.TAKE_DOUBTS, {"limit": limit, "gap": gap}))
-
-    def take_overdue_reports(self, *, limit: int) -> list["Message"]:
-        """Return sent messages whose provider has to be asked now what became of them; each comes due at its next."""
-        return list(self.raw(statements.TAKE_OVERDUE_REPORTS, {"limit": limit, "steps": list(REPORT_STEPS)}))
-
-    def twins(self, provider: str, sender: str, recipient: str, body: str) -> "MessageQuerySet":
-        """Return the messages in flight or in doubt that a provider's records can't tell apart."""
-        in_doubt = {"status__in": [Status.SENDING, Status.UNCERTAIN], "direction": Message.Direction.OUTBOUND}
-        return self.filter(provider=provider, sender=sender, recipient=recipient, body=body, **in_doubt)
-
-    def owns(self, provider: str, provider_message_id: str) -> bool:
-        """Say whether any message has this id at its provider."""
-        return self.filter(provider=provider, provider_message_id=provider_message_id).exists()
-
-    def wait_for_settling(self) -> bool:
-        """Say whether any provider has to be asked about any message now."""
-        now = timezone.now()
-        doubts = self.filter(status=Status.UNCERTAIN, settle_at__lte=now)
-        return doubts.exists() or self.filter(status=Status.SENT, report_due_at__lte=now).exists()
 
     def due(self, channel: Channel, *, as_of: datetime | None = None) -> "MessageQuerySet":
         """Return the messages of a channel that `claim` could take now, longest due first."""

@@ -7,7 +7,7 @@ from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from conversations.models import Message
-from conversations.models.message import Outcome
+from conversations.models.outcome import Outcome
 from conversations.models.status import Status
 
 pytestmark = pytest.mark.django_db

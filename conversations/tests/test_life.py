@@ -9,7 +9,7 @@ from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from conversations.models import Message
-from conversations.models.message import Outcome
+from conversations.models.outcome import Outcome
 from conversations.models.status import MOVES, Status
 from conversations.tests.conftest import somebody_waits_for_a_lock
 from providers.base import DeliveryReport

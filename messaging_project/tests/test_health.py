@@ -127,10 +127,11 @@ def test_a_worker_that_goes_is_missed_at_once(alive):
     assert not Heartbeat.objects.exists()
 
 
-def test_a_sweep_that_ran_through_beats():
+@pytest.mark.parametrize(("result", "beats"), [("receipts 0", 1), ("busy", 0)])
+def test_a_sweep_that_ran_through_beats_and_one_that_found_another_at_work_does_not(result, beats):
     request = type("Request", (), {"hostname": "sweep@one"})
-    beat_for_sweep(type("Task", (), {"name": "conversations.sweep", "request": request}))
-    assert Heartbeat.objects.get().part == "sweep conversations"
+    beat_for_sweep(type("Task", (), {"name": "webhooks.sweep", "request": request}), result)
+    assert Heartbeat.objects.filter(part="sweep webhooks").count() == beats
 
 
 @pytest.mark.parametrize("path", ["/live", "/ready", "/health"])

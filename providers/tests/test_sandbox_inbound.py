@@ -19,6 +19,7 @@ from sendgrid.helpers.eventwebhook import EventWebhook
 from twilio.request_validator import RequestValidator
 
 from providers.base import Callback
+from providers.management.commands.simulate_inbound import sandbox_url
 from providers.sandbox.courier import Insistence, like_twilio
 from providers.tests.conftest import running_sandbox
 from providers.tests.test_adapters import sendgrid as sendgrid_account
@@ -424,7 +425,7 @@ def test_the_dials_show_what_is_turned(sandbox):
 
 
 def simulate(settings, port, *arguments):
-    settings.SANDBOX_PORT, output = port, StringIO()
+    settings.TWILIO_BASE_URL, output = f"http://127.0.0.1:{port}", StringIO()
     call_command("simulate_inbound", "--from", "+15559876543", "--to", "+15551234567", *arguments, stdout=output)
     return output.getvalue().splitlines()
 
@@ -452,3 +453,9 @@ def test_the_command_says_when_nobody_or_somebody_else_answers(settings, door):
         simulate(settings, port)
     with pytest.raises(CommandError, match="is no sandbox"):
         simulate(settings, door.server.server_port)
+
+
+def test_without_a_sandbox_for_a_provider_the_usual_port_is_asked(settings):
+    settings.TWILIO_BASE_URL = settings.SENDGRID_BASE_URL = "https://api.example.com"
+    settings.SANDBOX_PORT = 9
+    assert sandbox_url() == "http://127.0.0.1:9"

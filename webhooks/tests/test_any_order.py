@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conversations.models import Message, OptOut
-from conversations.models.message import Outcome
+from conversations.models.outcome import Outcome
 from conversations.models.status import Status
 from conversations.tests.conftest import accept  # noqa: F401
 from webhooks import tasks
