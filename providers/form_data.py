@@ -19,16 +19,14 @@ HEAD_BYTES = 4 * 1024
 MOST_FIELDS = 500
 
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_NAMES_A_FILE = re.compile(r";\s*filename(?:\*\d{0,2}\*?)?\s*=", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a form. `content_type` and `filename` are "" where none was given; a file may have no name."""
+    """One field of a form. `filename` and `content_type` are "" where none was given."""
 
     name: str
     content: bytes
-    is_file: bool
     filename: str
     content_type: str
 
@@ -62,7 +60,6 @@ def _fields(body: bytes, start: int, end: int) -> Iterator[Field]:
         yield Field(
             name=name,
             content=body[found.end() : end],
-            is_file=_NAMES_A_FILE.search(disposition) is not None,
             filename=parameter(disposition, "filename"),
             content_type=headers.get("content-type", "").partition(";")[0].strip().lower(),
         )

@@ -24,7 +24,6 @@ from providers.base import Callback, CallbackPart, InboundMedia, InboundMessage
 from providers.errors import UnreadableCallback
 from providers.form_data import Field, read_form
 from providers.mime import (
-    HEADER_CHARACTERS,
     MOST_MEDIA,
     Content,
     Headers,
@@ -41,17 +40,16 @@ from providers.wire import as_text, json_object, one_line, storable
 MOST_REFERENCES = 100
 # SendGrid names one, and as many as the mail server took the mail for at once.
 MOST_RECIPIENTS = 100
-# More than any address or file name has; From may name several, of which the first counts.
+# More than any address or file name has. From may name several addresses, but reading it takes quadratic time.
 WORD_CHARACTERS = 2000
 # A larger field is no JSON of SendGrid's; parsed, JSON takes thirty times its size.
 JSON_BYTES = 512 * 1024
 
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,995}>")
 _ATTACHMENT = re.compile(r"attachment(\d{1,6})")
-# Quoted strings, comments, <addresses>, and what separates one mailbox from the next (RFC 5322 §3.4). The bounds keep
-# an open quote or comment from being sought to the end again and again.
+# Quoted strings, comments, <addresses>, and what separates one mailbox from the next (RFC 5322 §3.4).
 _ADDRESS_TOKEN = re.compile(
-    r'(?P<quoted>"(?:[^"\\]|\\.){0,1000}"(?:@[^\s<>(),:;"]+)?)|\((?:[^()\\]|\\.){0,1000}\)|<(?P<angle>[^<>]{0,1000})>'
+    r'(?P<quoted>"(?:[^"\\]|\\.)*"(?:@[^\s<>(),:;"]+)?)|\((?:[^()\\]|\\.)*\)|<(?P<angle>[^<>]*)>'
     r'|(?P<end>[,;:])|(?P<word>[^\s"(),:;<>]+)|.',
     re.DOTALL,
 )
@@ -128,18 +126,14 @@ def _post(content_type: str, body: bytes) -> _Post:
 def _told_apart(form: Sequence[Field]) -> tuple[Mapping[str, Field], Mapping[str, Field]]:
     """SendGrid's own fields, and the files. What can be forged, and what can't, is told at the top of this module.
 
-    Of fields with the same name the last one counts, of files the first.
+    Of fields with the same name the last one counts.
     """
     first = next((field.name for field in form if field.name in {"email", "headers"}), "")
-    own = form if first == "email" else list(takewhile(lambda field: not _is_attached(field), form))
+    own = form if first == "email" else list(takewhile(lambda field: not _ATTACHMENT.fullmatch(field.name), form))
     if not any(field.name == "envelope" for field in own):
         own = form
-    files = [field for field in reversed(form) if _ATTACHMENT.fullmatch(field.name)]
+    files = [field for field in form if _ATTACHMENT.fullmatch(field.name)]
     return {field.name: field for field in own}, {field.name: field for field in files}
-
-
-def _is_attached(field: Field) -> bool:
-    return field.is_file and _ATTACHMENT.fullmatch(field.name) is not None
 
 
 def _json(fields: Mapping[str, Field], name: str) -> dict[str, Any]:
@@ -177,7 +171,7 @@ def _message(post: _Post, identity: str) -> InboundMessage:
         recipient=recipients[0],
         recipients=tuple(recipients),
         body=content.text,
-        subject=one_line(post.text("subject")[:HEADER_CHARACTERS]) or header(post.headers, "Subject"),
+        subject=one_line(post.text("subject")) or header(post.headers, "Subject"),
         html=content.html,
         media=content.media,
         media_left_out=content.media_left_out,
@@ -205,8 +199,10 @@ def _recipients(post: _Post) -> Sequence[str]:
     """Whom the mail server delivered it to; To may name others, or nobody, and counts only without an envelope."""
     told = post.envelope.get("to")
     words = [word for each in (told if isinstance(told, list) else [told]) if (word := _word(each))]
+    if words:
+        return words[:MOST_RECIPIENTS]
     written = _address(post.written_to) or one_line(post.written_to)
-    return words[:MOST_RECIPIENTS] or ([written] if written else [])
+    return [written] if written else []
 
 
 def _word(value: object) -> str:

@@ -16,13 +16,10 @@ from urllib.parse import unquote_to_bytes
 from providers.base import InboundMedia
 from providers.wire import as_text, one_line, storable
 
-# Longer than any header that we read has to be: References of a long thread.
-HEADER_CHARACTERS = 16 * 1024
+# Of a mail and of each of its parts.
 HEADERS_BYTES = 256 * 1024
 # Of one header. A file's name of 255 characters takes 2,300 as RFC 2231 writes it.
 PARAMETERS_CHARACTERS = 4 * 1024
-# RFC 2046 §5.1.1 allows 70 characters.
-BOUNDARY_BYTES = 200
 # Mail programs reach four or five. Each level of a mail is searched once more.
 DEEPEST_PART = 10
 # Of one mail, however they are nested.
@@ -180,7 +177,7 @@ def read_headers(raw: bytes) -> Headers:
     for line in _FOLD.sub("", as_text(head)).split("\n"):
         name, colon, value = line.partition(":")
         if colon:
-            headers.setdefault(name.strip().lower(), value.strip()[:HEADER_CHARACTERS])
+            headers.setdefault(name.strip().lower(), value.strip())
     return headers
 
 
@@ -251,9 +248,8 @@ def _put_together(pieces: Mapping[int, tuple[bool, str]]) -> str:
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary that a Content-Type names; b"" for none, and for one longer than any may be."""
-    boundary = parameter(storable(content_type), "boundary").encode()
-    return boundary if len(boundary) <= BOUNDARY_BYTES else b""
+    """The boundary that a Content-Type names, b"" for none."""
+    return parameter(storable(content_type), "boundary").encode()
 
 
 def _decoded(content: bytes, encoding: str) -> bytes:

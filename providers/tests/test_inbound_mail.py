@@ -275,6 +275,11 @@ def test_a_name_in_pieces_is_put_together(written):
     assert raw(mail).media[0].filename in {"abü.txt", "ü.txt"}
 
 
+def test_a_part_that_forgot_its_headers_is_text():
+    head = b"From: a@example.com\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    assert raw(head + b"--b\r\nHi there\r\n\r\nJane\r\n--b--\r\n").body == "Hi there\r\n\r\nJane"
+
+
 @pytest.mark.parametrize("encoded", [b"SGk=", b"SG\r\nk", b"S-G k=\r\n", b"SGk=SGk="])
 def test_broken_base64_is_read_as_far_as_it_goes(encoded):
     assert raw(b"From: a@example.com\r\nContent-Transfer-Encoding: BASE64\r\n\r\n" + encoded).body == "Hi"
@@ -364,6 +369,8 @@ def test_all_that_the_mail_was_delivered_to_are_told_in_order():
     found = parsed(envelope=b'{"to":["b@example.org","a@example.org"],"from":"jane@example.com"}')
     assert (found.recipient, found.recipients) == ("b@example.org", ("b@example.org", "a@example.org"))
     assert parsed(envelope=b"").recipients == ("us@example.org",)
+    many = json.dumps({"to": ["a@example.org"] * 1000}).encode()
+    assert len(parsed(envelope=many).recipients) == 100
 
 
 def test_an_attached_mail_is_an_attachment_and_not_a_part_of_the_form():
