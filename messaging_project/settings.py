@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from providers.wire import is_loopback
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -39,7 +41,7 @@ SECRET_KEY: str = env.str("SECRET_KEY", default="")
 SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8080").rstrip("/")
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
-PUBLIC_URL_IS_LOOPBACK = PUBLIC_HOST in {"127.0.0.1", "localhost", "::1"}
+PUBLIC_URL_IS_LOOPBACK = is_loopback(PUBLIC_URL)
 # Probes ask over loopback.
 ALLOWED_HOSTS = [*(env.list("ALLOWED_HOSTS", default=[]) or [PUBLIC_HOST]), "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]

@@ -24,6 +24,7 @@ from urllib.parse import urljoin, urlsplit
 from django.conf import settings
 
 from providers.mime import media_type
+from providers.wire import is_loopback
 
 MOST_REDIRECTS = 3
 CONNECT_SECONDS = 5.0
@@ -73,7 +74,7 @@ def fetch_allow() -> frozenset[str]:
     """What the settings let past the checks: `FETCH_ALLOW` and where the providers are, loopback only with DEBUG."""
     providers = {_authority_of(each) for each in (settings.TWILIO_BASE_URL, settings.SENDGRID_BASE_URL)}
     if not settings.DEBUG:
-        providers = {each for each in providers if not _is_loopback(each)}
+        providers = {each for each in providers if not is_loopback(f"https://{each}")}
     return frozenset(providers | {each.strip().lower() for each in settings.FETCH_ALLOW}) - {""}
 
 
@@ -201,13 +202,6 @@ def _authority_of(base_url: str) -> str:
         return _target(base_url).authority
     except Refused:
         return ""
-
-
-def _is_loopback(authority: str) -> bool:
-    host = authority.rpartition(":")[0].strip("[]")
-    if is_name(host):
-        return host.rpartition(".")[2] == "localhost"
-    return bool(host) and ipaddress.ip_address(host).is_loopback
 
 
 # --- A connection to a checked address ------------------------------------------------------------------------------

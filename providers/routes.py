@@ -7,17 +7,16 @@ place that reads both the settings and the adapters.
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from providers.base import Channel, Provider
 from providers.sendgrid import SendGridAccount
 from providers.twilio import TwilioAccount
+from providers.wire import is_loopback
 
 ROUTES: Mapping[Channel, str] = {"sms": "twilio", "mms": "twilio", "email": "sendgrid"}
 TWILIO_CALLBACK_PATH = "/api/v1/webhooks/twilio"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def account_for(channel: Channel) -> Provider:
@@ -79,7 +78,7 @@ def _twilio() -> Provider:
 
 def _twilio_callback_url() -> str | None:
     """None for a real Twilio that could not reach us: the sweep asks it for the status instead."""
-    if _is_loopback(settings.PUBLIC_URL) and not _is_loopback(settings.TWILIO_BASE_URL):
+    if is_loopback(settings.PUBLIC_URL) and not is_loopback(settings.TWILIO_BASE_URL):
         return None
     return f"{settings.PUBLIC_URL}{TWILIO_CALLBACK_PATH}"
 
@@ -94,10 +93,6 @@ def _sendgrid() -> Provider:
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
         connections=settings.CALLS_IN_FLIGHT,
     )
-
-
-def _is_loopback(url: str) -> bool:
-    return (urlsplit(url).hostname or "") in LOOPBACK
 
 
 _MAKERS: Mapping[str, Callable[[], Provider]] = {"twilio": _twilio, "sendgrid": _sendgrid}

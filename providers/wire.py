@@ -12,7 +12,9 @@ import time
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 # Deeper than any callback of either provider; json.dumps and PostgreSQL go much deeper, but not without end.
@@ -140,3 +142,13 @@ def as_attempt(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 6:
         return int(value) or None
     return None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL is http(s) to this machine, as far as its text says; no name is looked up."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.scheme in {"http", "https"} and (host == "localhost" or ip_address(host).is_loopback)
+    except ValueError:
+        return False

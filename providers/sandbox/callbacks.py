@@ -29,9 +29,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twilio.request_validator import RequestValidator
 
-from providers.sandbox.courier import HELD_BACK_SECONDS, LIKE_SENDGRID, Courier, is_loopback, like_twilio
+from providers.sandbox.courier import HELD_BACK_SECONDS, LIKE_SENDGRID, Courier, like_twilio
 from providers.sandbox.ledger import Entry, Ledger, now
 from providers.sandbox.settings import Dials, SandboxSettings
+from providers.wire import is_loopback
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,8 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Literal, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import aiohttp
 from yarl import URL
@@ -51,16 +50,6 @@ def like_twilio(fragment: str) -> Insistence:
     count, policy = overrides.get("rc", ""), set(overrides.get("rp", "ct").split(","))
     repeats = min(int(count), MOST_REPEATS) if count.isascii() and count.isdigit() else 0
     return Insistence(repeats, frozenset({"4xx", "5xx", "rt"}) if "all" in policy else frozenset(policy))
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL is http(s) to this machine, as far as its text says; no name is looked up."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        return parts.scheme in {"http", "https"} and (host == "localhost" or ip_address(host).is_loopback)
-    except ValueError:
-        return False
 
 
 class Courier:

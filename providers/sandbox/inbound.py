@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from providers.sandbox.callbacks import private_key
-from providers.sandbox.courier import HELD_BACK_SECONDS, LIKE_SENDGRID, Courier, Insistence, is_loopback
+from providers.sandbox.courier import HELD_BACK_SECONDS, LIKE_SENDGRID, Courier, Insistence
 from providers.sandbox.inbound_mail import mail_request, new_mail
 from providers.sandbox.inbound_sms import new_text, text_request
 from providers.sandbox.ledger import Entry, Ledger
@@ -20,6 +20,7 @@ from providers.sandbox.sendgrid import is_address
 from providers.sandbox.settings import Dials, SandboxSettings
 from providers.sandbox.twilio import MOST_CHARACTERS, MOST_MEDIA, SENDER
 from providers.sandbox.wishes import answer, wish
+from providers.wire import is_loopback
 
 logger = logging.getLogger(__name__)
 

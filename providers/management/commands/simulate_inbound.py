@@ -10,7 +10,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from providers.sandbox.courier import is_loopback
+from providers.wire import is_loopback
 
 # A door that nobody opens is knocked on for a minute, and a thousand messages take their time.
 SECONDS_TO_ANSWER = 300
