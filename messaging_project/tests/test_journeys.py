@@ -112,7 +112,7 @@ def test_a_message_that_was_queued_before_its_worker_started_is_delivered(stack,
 
 
 def test_a_worker_that_is_told_to_go_leaves_no_doubt_behind(stack, latency):
-    latency(500)
+    latency(2000)
     ids = send_many(stack, 30, 1200)
     wait_until(lambda: statuses(stack, ids)["sending"])
     stack.stop_workers()
