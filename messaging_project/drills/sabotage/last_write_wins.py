@@ -1,0 +1,7 @@
+"""Whatever came last is the status: facts are overwritten by older facts."""
+
+from messaging_project.settings import *  # noqa: F403
+from messaging_project.settings import INSTALLED_APPS as PRODUCTS_APPS
+
+INSTALLED_APPS = [*PRODUCTS_APPS, "messaging_project.drills.sabotage.Sabotage"]
+SABOTAGE = {"conversations.models.message:Message._may_move": lambda _: lambda *_: True}
