@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -27,17 +28,19 @@ LOOKED_AT_ONCE = 50
 ASKED_AT_ONCE = 16
 # One look may come before the provider shows what it has just taken over.
 LOOKS_THAT_PROVE_ABSENCE = 2
-# The provider's clock and ours need not agree, and its times may be whole seconds.
-CLOCKS_DIFFER = timedelta(seconds=30)
+# The provider's clock and ours need not agree. What is older and ours has its row, so a wide margin costs little.
+CLOCKS_DIFFER = timedelta(minutes=5)
+ASK_AGAIN = timedelta(minutes=10)
+ASKED_FOR = timedelta(hours=72)
 
 Answer = TypeVar("Answer")
-Twins = tuple[str, str, str, str]
 
 
 def settle_due() -> Counter[str]:
     """Ask about the doubts that are due; return how many ended with which status, and how many still wait."""
     tally: Counter[str] = Counter()
-    doubts = {twins_of(message): message for message in Message.objects.take_doubts(limit=LOOKED_AT_ONCE)}
+    taken = Message.objects.take_doubts(limit=LOOKED_AT_ONCE)
+    doubts = {(each.provider, each.sender, each.recipient, same_text(each.body)): each for each in taken}
     for message, found in ask_each(list(doubts.values()), look_up):
         tally.update(settle(message, found))
     return tally
@@ -45,8 +48,11 @@ def settle_due() -> Counter[str]:
 
 def ask_overdue() -> int:
     """Ask about sent messages whose report is overdue, and let the answers take effect; return how many came."""
+    overdue = Message.objects.take_overdue_reports(limit=LOOKED_AT_ONCE)
+    answers = ask_each(overdue, ask)
+    come_back_to({message.pk for message in overdue} - {message.pk for message, _ in answers})
     count = 0
-    for message, report in ask_each(Message.objects.take_overdue_reports(limit=LOOKED_AT_ONCE), ask):
+    for message, report in answers:
         if report is None:
             Message.objects.filter(pk=message.pk, status=Status.SENT).update(report_due_at=None)
         else:
@@ -55,9 +61,11 @@ def ask_overdue() -> int:
     return count
 
 
-def twins_of(message: Message) -> Twins:
-    """Return what a provider's records can't tell two messages apart by."""
-    return message.provider, message.sender, message.recipient, message.body
+def come_back_to(unanswered: set[UUID]) -> None:
+    """Ask soon again about messages whose provider did not answer, also where it was the last time to ask."""
+    now = timezone.now()
+    sent = Message.objects.filter(pk__in=unanswered, status=Status.SENT, sent_at__gt=now - ASKED_FOR)
+    sent.filter(report_due_at=None).update(report_due_at=now + ASK_AGAIN)
 
 
 async def look_up(account: Provider, message: Message) -> Sequence[FoundMessage] | None:
@@ -101,27 +109,60 @@ def settle(message: Message, found: Sequence[FoundMessage] | None) -> Counter[st
 
     `message` is as it was taken for the look. What was found may belong to a twin in flight, to one whose time to be
     looked at has not come, or to one of which a callback has told meanwhile: so nothing is given out before the counts
-    agree, or the time for doubt is up.
+    agree. When the time for doubt is up, twins that differ in nothing are settled by their number.
     """
-    twins = list(Message.objects.twins(*twins_of(message)).select_for_update().order_by("created_at", "id"))
+    twins = locked_twins(message)
     if not any(twin.pk == message.pk and twin.settle_at == message.settle_at for twin in twins):
         return Counter()  # it moved on while the provider was asked
     now = timezone.now()
+    doubts = [twin for twin in twins if twin.settle_at == message.settle_at or is_looked_at(twin, now)]
+    late = all(twin.settle_by is not None and twin.settle_by <= now for twin in doubts)
     if found is None:
-        return Counter(end_unproven(twin) if is_late(twin, now) else "waiting" for twin in twins)
-    doubts = [
-        twin for twin in twins if twin.settle_at and (twin.settle_at <= now or twin.settle_at == message.settle_at)
-    ]
+        return end_unproven_ones(doubts) if late else wait(doubts, message)
+    if any(twin.status == Status.SENDING for twin in twins):
+        return wait(doubts, message)
     unowned = [each for each in found if not Message.objects.owns(message.provider, each.provider_message_id)]
-    counts_agree = len(doubts) == len(twins) and len(unowned) in (0, len(doubts))
-    if not counts_agree and not is_late(doubts[0], now):
-        return Counter(waiting=len(doubts))
-    return give_out(doubts, unowned) if unowned else Counter(note_absence(twin) for twin in doubts)
+    candidates = [each for each in unowned if same_text(each.body) == same_text(message.body)]
+    if any(not each.body and message.body for each in unowned):  # the account hides texts: this could be anybody's
+        return end_unproven_ones(doubts) if late else wait(doubts, message)
+    if len(doubts) == len(twins) and len(candidates) in (0, len(doubts)):
+        return give_out(doubts, candidates) if candidates else note_absence(doubts, message)
+    if not late:
+        return wait(doubts, message)
+    alike = len({(twin.type, str(twin.attachments), twin.body) for twin in twins}) == 1
+    return give_out(doubts, candidates) if alike and len(doubts) == len(twins) else end_unproven_ones(doubts)
 
 
-def is_late(message: Message, now: datetime) -> bool:
-    """Say whether a message has been in doubt for as long as it may be."""
-    return message.settle_by is not None and message.status == Status.UNCERTAIN and message.settle_by <= now
+def locked_twins(message: Message) -> list[Message]:
+    """Return the messages that a provider's records can't tell from this one, oldest first, locked."""
+    pair = Message.objects.unnamed_between(message.provider, message.sender, message.recipient)
+    rows = pair.select_for_update().order_by("id")
+    return sorted(
+        (row for row in rows if same_text(row.body) == same_text(message.body)), key=lambda row: row.created_at
+    )
+
+
+def same_text(body: str) -> str:
+    """Return a text as a provider may give it back, which keeps no account of white space."""
+    return " ".join(body.split())
+
+
+def is_looked_at(message: Message, now: datetime) -> bool:
+    """Say whether a message is in doubt for so long that looks at the provider tell of it."""
+    if message.status != Status.UNCERTAIN or message.settle_by is None:
+        return False
+    return message.settle_by - timedelta(seconds=settings.SETTLE_DEADLINE_SECONDS) <= now
+
+
+def wait(doubts: Sequence[Message], looked: Message) -> Counter[str]:
+    """Leave doubts as they are until the next look, which is for all of them."""
+    Message.objects.filter(pk__in=[twin.pk for twin in doubts]).update(settle_at=looked.settle_at)
+    return Counter(waiting=len(doubts))
+
+
+def end_unproven_ones(doubts: Sequence[Message]) -> Counter[str]:
+    """End doubts that nobody can settle, each by its own policy."""
+    return Counter(end_unproven(twin) for twin in doubts)
 
 
 def give_out(doubts: Sequence[Message], unowned: Sequence[FoundMessage]) -> Counter[str]:
@@ -144,19 +185,21 @@ def take_found(message: Message, found: FoundMessage) -> None:
     message.take_report(report, found.created_at)
 
 
-def note_absence(message: Message) -> str:
-    """Count a look that found nothing; after enough of them the message was not sent. Return its status then."""
-    message.looks += 1
-    if message.looks >= LOOKS_THAT_PROVE_ABSENCE:
-        return send_again(message, "The provider holds no such message: it was not sent.")
-    message.save(update_fields=["looks"])
-    return "waiting"
+def note_absence(doubts: Sequence[Message], looked: Message) -> Counter[str]:
+    """Count a look that found nothing; after enough of them the messages were not sent."""
+    for twin in doubts:
+        twin.looks += 1
+        twin.save(update_fields=["looks"])
+    if min(twin.looks for twin in doubts) < LOOKS_THAT_PROVE_ABSENCE:
+        return wait(doubts, looked)
+    return Counter(send_again(twin, "The provider holds no such message: it was not sent.") for twin in doubts)
 
 
 def end_unproven(message: Message) -> str:
-    """End a doubt that nobody can settle: held for a person, or sent again where that was asked for."""
+    """End a doubt that nobody can settle: held for a person, or sent again, once, where that was asked for."""
     policy = message.on_unresolved or settings.ON_UNRESOLVED[message.type]
-    if policy == Message.OnUnresolved.RESEND:
+    was_resent = message.events.filter(code="possible_duplicate").exists()
+    if policy == Message.OnUnresolved.RESEND and not was_resent:
         record_possible_duplicate(message, "Sent again by policy, although it may have been sent.")
         return send_again(message, "Nobody can tell whether it was sent; it is sent again by policy.")
     move(message, Status.UNRESOLVED, MessageEvent.Evidence.ASSUMED, "Nobody can tell whether it was sent.")

@@ -110,9 +110,10 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundMessage:
-    """What a provider's own records hold of a message: the provider's id, when it was made there, what became of it."""
+    """What a provider's own records hold of a message: its id and text, when it was made there, what became of it."""
 
     provider_message_id: str
+    body: str
     created_at: datetime
     report: DeliveryReport
 
@@ -204,8 +205,8 @@ class Provider(Protocol):
         """The user name and password that this account's media at `url` ask for, None for any other URL."""
 
     async def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage] | None:
-        """All that the provider's records hold from this sender to this recipient with this content, made since then,
-        oldest first; None where the provider keeps no records that could prove an absence. Raises `ProviderError`.
+        """All that the provider's records hold from this sender to this recipient, made since then, oldest first,
+        whatever it says; None where the provider keeps no records that could prove an absence. Raises `ProviderError`.
         """
 
     async def ask(self, provider_message_id: str) -> DeliveryReport | None:

@@ -274,7 +274,10 @@ def _refused(refusal: HTTPError) -> ProviderError:
     """An answer other than 2xx in our words: only a 4xx that speaks SendGrid's language is a refusal."""
     status, errors = refusal.status_code, _errors(refusal.body)
     field = _field(errors)
-    row = sendgrid_errors.refusal(status, [*_names(field), *(error["message"] for error in errors)])
+    about = [*_names(field), *(error["message"] for error in errors)]
+    if any(error.get("field") for error in errors):
+        about.append(sendgrid_errors.ANY_FIELD)
+    row = sendgrid_errors.refusal(status, about)
     if not 400 <= status < 500 or not (errors or (row and row.bare)):
         doubt = row.sentence if row and row.outcome is Uncertain else f"SendGrid's answer had status {status}."
         return Uncertain(doubt, code=str(status))

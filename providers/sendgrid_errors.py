@@ -28,6 +28,9 @@ RFC_3463 = "https://www.rfc-editor.org/rfc/rfc3463"
 RFC_7372 = "https://www.rfc-editor.org/rfc/rfc7372"
 RFC_7505 = "https://www.rfc-editor.org/rfc/rfc7505"
 
+# In place of a field's name: whichever the answer complains about.
+ANY_FIELD = "any field"
+
 
 class Refusal(NamedTuple):
     """An answer other than 202.
@@ -77,6 +80,8 @@ REFUSALS = (
             "SendGrid found the message invalid."),
     Refusal(403, "from",                     Rejected,      RESPONSES,
             "The sender is not verified at SendGrid."),
+    Refusal(403, ANY_FIELD,                  Rejected,      RESPONSES,
+            "SendGrid does not allow a field of the message."),
     Refusal(406, "",                         Rejected,      ERRORS,
             "SendGrid missed a header of the request."),
     Refusal(413, "",                         Rejected,      MAIL_SEND,

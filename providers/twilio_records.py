@@ -15,7 +15,7 @@ from providers.wire import as_attempt, as_provider_id, storable
 
 # Twilio gives up to 1,000 at once; a page has to arrive within the timeout of one call.
 PAGE_SIZE = 200
-TRIAL_PREFIX = "Sent from your Twilio trial account"
+TRIAL_PREFIX = "Sent from your Twilio trial account - "
 
 
 async def parts(messages: Any, since: datetime, base_url: str) -> AsyncIterator[CallbackPart]:
@@ -40,7 +40,7 @@ async def parts(messages: Any, since: datetime, base_url: str) -> AsyncIterator[
 
 
 async def find(messages: Any, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage]:
-    """See `Provider.find`. Twilio filters by both numbers; text and time are compared here.
+    """See `Provider.find`. Twilio filters by both numbers; the time is compared here.
 
     DateSent is empty while a message is queued, so the list can't be cut by time, and its order is not promised for
     those: it is read until a page's worth of older ones has passed. Raises whatever the SDK and its transport raise.
@@ -51,20 +51,20 @@ async def find(messages: Any, message: OutboundMessage, since: datetime) -> Sequ
             older += 1
             if older >= PAGE_SIZE:
                 break
-        elif held.direction != "inbound" and _is_text(held.body or "", message.body) and as_provider_id(held.sid):
-            found.append(FoundMessage(provider_message_id=held.sid, created_at=held.date_created, report=_report(held)))
+        elif held.direction != "inbound" and as_provider_id(held.sid):
+            found.append(_found(held))
     return sorted(found, key=lambda each: each.created_at)
+
+
+def _found(held: Any) -> FoundMessage:
+    """A trial account puts a sentence of Twilio's before the text."""
+    body = (held.body or "").removeprefix(TRIAL_PREFIX)
+    return FoundMessage(provider_message_id=held.sid, body=body, created_at=held.date_created, report=_report(held))
 
 
 async def ask(messages: Any, sid: str) -> DeliveryReport:
     """See `Provider.ask`. Raises whatever the SDK and its transport raise."""
     return _report(await messages(sid).fetch_async())
-
-
-def _is_text(held: str, sent: str) -> bool:
-    """Whether Twilio's text is ours: a trial account puts a sentence before it, and spaces may be trimmed."""
-    held, sent = (" ".join(text.split()) for text in (held, sent))
-    return held == sent or (held.startswith(TRIAL_PREFIX) and held.endswith(sent))
 
 
 def _report(held: Any) -> DeliveryReport:

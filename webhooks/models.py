@@ -65,7 +65,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         stored = {str(receipt.body) for receipt in receipts if receipt.body}
         kept = set(self.filter(body__in=stored).values_list("body", flat=True)) if stored else set()
         for name in stored - kept:
-            default_storage.delete(name)
+            is_deleted(name)
 
     def keep_oversized(self, provider: str) -> None:
         """Keep the fact that a callback was too large to be read, without its body.

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from django.db import transaction
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.request import Request
 
 from conversations.api.paging import InvalidQuery
@@ -48,8 +48,14 @@ def key_of(request: Request) -> str | None:
 
 
 def fingerprint(body: Any) -> str:
-    """Return the same text for bodies that are equal as parsed JSON, whatever their spaces and order of members."""
-    return sha256(json.dumps(comparable(body), sort_keys=True).encode()).hexdigest()
+    """Return the same text for bodies that are equal as parsed JSON, whatever their spaces and order of members.
+
+    Raises `ParseError` for one that is nested too deeply.
+    """
+    try:
+        return sha256(json.dumps(comparable(body), sort_keys=True).encode()).hexdigest()
+    except RecursionError:
+        raise ParseError("The JSON is nested too deeply.") from None
 
 
 def comparable(value: Any) -> Any:

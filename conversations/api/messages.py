@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import Error
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -221,7 +220,7 @@ class SendView(APIView):
             if not delivery.deliver_now(message):
                 tasks.ring(message)
             message.refresh_from_db()
-        except Error as error:
+        except Exception as error:  # the message is accepted, and a client without a key would send it again
             logger.warning(
                 "message %s: %s after it was accepted; the sweep sees to it", message.pk, type(error).__name__
             )

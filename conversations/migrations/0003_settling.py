@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(
-            "UPDATE conversations_message SET settle_at = now(), settle_by = now() + interval '15 minutes'"
+            "UPDATE conversations_message SET settle_at = now() + interval '2 minutes', settle_by = now() + interval '17 minutes'"
             " WHERE status = 'uncertain'",
             migrations.RunSQL.noop,
         ),

@@ -8,7 +8,7 @@ from django.db import connection, models
 from django.utils import timezone
 
 from conversations.models import statements
-from conversations.models.status import Status
+from conversations.models.status import MAY_HAVE_ARRIVED, Status
 
 if TYPE_CHECKING:
     from conversations.models.message import Message
@@ -49,10 +49,10 @@ class DoubtQuerySet(models.QuerySet["Message"]):
         """Return sent messages whose provider has to be asked now what became of them; each comes due at its next."""
         return list(self.raw(statements.TAKE_OVERDUE_REPORTS, {"limit": limit, "steps": list(REPORT_STEPS)}))
 
-    def twins(self, provider: str, sender: str, recipient: str, body: str) -> "DoubtQuerySet":
-        """Return the messages in flight or in doubt that a provider's records can't tell apart."""
-        in_doubt = {"status__in": [Status.SENDING, Status.UNCERTAIN], "direction": "outbound"}
-        return self.filter(provider=provider, sender=sender, recipient=recipient, body=body, **in_doubt)
+    def unnamed_between(self, provider: str, sender: str, recipient: str) -> "DoubtQuerySet":
+        """Return the messages of a pair that may be at the provider under an id that we do not know."""
+        pair = self.filter(provider=provider, sender=sender, recipient=recipient, direction="outbound")
+        return pair.filter(status__in=[*MAY_HAVE_ARRIVED], provider_message_id="")
 
     def owns(self, provider: str, provider_message_id: str) -> bool:
         """Say whether any message has this id at its provider."""

@@ -210,14 +210,14 @@ FROM moved"""
 WAKE = """
 WITH waiting AS MATERIALIZED (
     SELECT id FROM conversations_message
-    WHERE status = 'pending' AND provider = %(account)s AND type = %(channel)s AND (
+    WHERE status IN ('pending', 'sending', 'uncertain') AND provider = %(account)s AND type = %(channel)s AND (
         expires_at > %(stopped_at)s::timestamptz
         OR error_code = ANY(%(unreachable)s) AND next_attempt_at > statement_timestamp())
     ORDER BY id FOR UPDATE
 )
 UPDATE conversations_message AS m
 SET updated_at = statement_timestamp(),
-    next_attempt_at = CASE WHEN error_code = ANY(%(unreachable)s)
+    next_attempt_at = CASE WHEN status = 'pending' AND error_code = ANY(%(unreachable)s)
         THEN LEAST(next_attempt_at, statement_timestamp()) ELSE next_attempt_at END,
     expires_at = CASE WHEN expires_at > %(stopped_at)s::timestamptz
         THEN expires_at + GREATEST(
@@ -226,9 +226,11 @@ SET updated_at = statement_timestamp(),
 FROM waiting WHERE m.id = waiting.id"""
 
 # Coming due again is written before the provider is asked, so that nobody else asks meanwhile and no crash loses one.
+# Time in which nobody looked, such as while all of this was down, is not time in which a doubt could have been settled.
 TAKE_DOUBTS = """
 UPDATE conversations_message AS message
-SET settle_at = statement_timestamp() + %(gap)s
+SET settle_at = statement_timestamp() + %(gap)s,
+    settle_by = settle_by + (statement_timestamp() - settle_at)
 FROM (
     SELECT id FROM conversations_message WHERE status = 'uncertain' AND settle_at <= statement_timestamp()
     ORDER BY settle_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED

@@ -156,6 +156,19 @@ def test_the_clock_of_a_paused_account_stands_still(accept, providers):
     assert Message.objects.get(pk=another.pk).status == "expired"
 
 
+def test_a_doubt_that_lasts_through_a_pause_lives_on_as_well(accept):
+    message = accept()
+    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    Message.objects.update(lease_expires_at=timezone.now())
+    Message.objects.doubt_expired_leases(limit=1)
+    past = timezone.now() - timedelta(minutes=5)
+    pause(minutes=10)
+    Message.objects.update(created_at=past - timedelta(minutes=10), expires_at=past)
+    AccountState.objects.all().resume()
+    message.refresh_from_db()
+    assert (message.status, message.expires_at > timezone.now(), message.next_attempt_at) == ("uncertain", True, None)
+
+
 def test_what_had_expired_before_the_pause_expires(accept):
     message = accept()
     Message.objects.filter(pk=message.pk).update(expires_at=timezone.now() - timedelta(minutes=1))

@@ -61,6 +61,11 @@ def test_what_was_refused_is_not_remembered(client):
     assert send(client).status_code == 201
 
 
+def test_a_used_key_with_a_body_without_end_is_400(client):
+    send(client)
+    assert send(client, body='{"metadata":' + "[" * 700 + "]" * 700 + "}").status_code == 400
+
+
 def test_a_body_that_would_no_longer_be_taken_is_replayed_all_the_same(client):
     soon = timezone.now() + timedelta(seconds=60)
     first = send(client, expires_at=soon.isoformat())

@@ -78,7 +78,7 @@ def test_a_late_acceptance_between_the_looks_is_found(accept, providers):
     values = {"sender": message.sender, "recipient": message.recipient, "body": message.body, "provider": "twilio"}
     late = accept("thread", **values)
     delivery.deliver_due("sms")
-    Message.objects.filter(pk=late.pk).update(provider_message_id="")
+    late.delete()
     assert look() == {"sent": 1}
 
 
@@ -160,6 +160,84 @@ def test_a_look_that_took_too_long_proves_nothing(accept, providers):
     Message.objects.take_doubts(limit=1)
     assert settling.settle(stale, []) == {}
     assert Message.objects.get().looks == 0
+
+
+def test_texts_that_differ_in_white_space_alone_are_twins(accept, providers):
+    absent = doubt(accept, providers, "reset", body="Hello\nBob")
+    there = doubt(accept, providers, "reset_accepted", body="Hello Bob")
+    for _ in range(3):
+        assert look() == {"waiting": 2}
+    assert statuses(absent, there) == ["uncertain", "uncertain"]
+
+
+def test_twins_with_other_pictures_are_never_settled_by_their_number(accept, providers):
+    pictures = [["https://example.com/a.png"], ["https://example.com/b.png"]]
+    twins = [
+        doubt(accept, providers, fault, type="mms", body="", attachments=picture)
+        for fault, picture in zip(("reset", "reset_accepted"), pictures, strict=True)
+    ]
+    come_due(settle_by=timezone.now())
+    assert dict(settling.settle_due()) == {"unresolved": 2}
+    assert len(providers.ledger()) == 1
+    assert statuses(*twins) == ["unresolved", "unresolved"]
+
+
+def test_twins_in_flight_are_waited_for_past_the_time_for_doubt(accept, providers):
+    doubt(accept, providers, "reset_accepted")
+    accept("thread")
+    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    come_due(settle_by=timezone.now())
+    assert dict(settling.settle_due()) == {"waiting": 1}
+
+
+def test_twins_that_fell_into_doubt_at_different_times_are_settled_together(accept, providers, settings):
+    one, other = (doubt(accept, providers, "reset_accepted") for _ in range(2))
+    past = timezone.now() + timedelta(seconds=settings.SETTLE_DEADLINE_SECONDS - 10)
+    Message.objects.filter(pk=one.pk).update(settle_at=timezone.now(), settle_by=past)
+    Message.objects.filter(pk=other.pk).update(settle_at=timezone.now() + timedelta(seconds=15), settle_by=past)
+    assert dict(settling.settle_due()) == {"sent": 2}
+
+
+def test_time_in_which_nobody_looked_is_no_time_for_doubt(accept, providers):
+    message = mail(accept, providers)
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    Message.objects.update(settle_at=an_hour_ago, settle_by=an_hour_ago + timedelta(minutes=15))
+    assert dict(settling.settle_due()) == {"waiting": 1}
+    assert statuses(message) == ["uncertain"]
+
+
+def test_a_mail_is_sent_again_by_policy_once_and_then_held(accept, providers):
+    message = mail(accept, providers, on_unresolved="resend")
+    come_due(settle_by=timezone.now())
+    assert dict(settling.settle_due()) == {"pending": 1}
+    providers.fault("sendgrid", "reset_accepted")
+    delivery.deliver_due("email")
+    come_due(settle_by=timezone.now())
+    assert dict(settling.settle_due()) == {"unresolved": 1}
+    assert (statuses(message), len(providers.ledger())) == (["unresolved"], 2)
+
+
+def found(body, sid="SM-hidden"):
+    report = settling.DeliveryReport(provider_message_id=sid, status="sent", provider_status="sent")
+    return settling.FoundMessage(provider_message_id=sid, body=body, created_at=timezone.now(), report=report)
+
+
+@pytest.mark.parametrize(("body", "looks"), [("", 0), ("Something else", 1)])
+def test_a_list_that_hides_its_texts_proves_no_absence(accept, providers, body, looks):
+    doubt(accept, providers, "reset")
+    [taken] = Message.objects.take_doubts(limit=1)
+    assert settling.settle(taken, [found(body)]) == {"waiting": 1}
+    assert Message.objects.get().looks == looks
+
+
+def test_a_provider_that_did_not_answer_the_last_time_is_asked_again(accept, providers, settings):
+    message = sent_without_report(accept, providers)
+    hours_ago = timezone.now() - timedelta(hours=6)
+    Message.objects.update(sent_at=hours_ago, report_due_at=timezone.now())
+    settings.TWILIO_BASE_URL = "http://127.0.0.1:9"
+    forget_accounts()
+    settling.ask_overdue()
+    assert Message.objects.get(pk=message.pk).report_due_at > timezone.now()
 
 
 def test_a_twin_in_flight_keeps_the_others_waiting(accept, providers):

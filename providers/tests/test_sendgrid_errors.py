@@ -76,7 +76,9 @@ def test_only_what_fails_every_mail_pauses_the_account():
 def test_a_refused_sender_is_no_trouble_of_the_account():
     for field in ("from", "from.email"):
         assert type(outcome_of(errors(403, field))) is Rejected
-    for field in (None, "", "you@example.com", "fromage"):
+    for field in ("From", "sender", "reply_to", "personalizations.0.to"):
+        assert type(outcome_of(errors(403, field))) is Rejected
+    for field in (None, ""):
         assert type(outcome_of(errors(403, field))) is Misconfigured
 
 
