@@ -89,9 +89,12 @@ def ask_each(
 
     async def put(message: Message) -> tuple[Message, Answer] | None:
         account = routes.account_named(message.provider)
+        if account is None:
+            logger.error("message %s: there is no account %s to be asked", message.pk, message.provider)
+            return None
         try:
             async with gate:
-                return (message, await question(account, message)) if account else None
+                return message, await question(account, message)
         except ProviderError as error:
             logger.warning("message %s: %s could not be asked (%s)", message.pk, message.provider, error.code)
             return None
