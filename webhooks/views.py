@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from conversations.api.media import StorageUnavailable
 from providers import routes
 from providers.base import Callback
 from providers.errors import UnreadableCallback
@@ -36,15 +37,6 @@ READ_BYTES = 64 * 1024
 # requests has to stand in front.
 SMALL_BODY_BYTES = 1024 * 1024
 _large_body = threading.BoundedSemaphore(2)
-
-
-class Unavailable(APIException):
-    """Nothing can be kept at the moment. Providers come again after a 503."""
-
-    status_code = 503
-    default_code = "unavailable"
-    default_detail = "The storage is away. Try again in a moment."
-    wait = 5
 
 
 class BrokeOff(APIException):
@@ -100,7 +92,7 @@ class CallbackView(APIView):
         try:
             receipts = Receipt.objects.keep(self.provider, parts, verified=verified)
         except StorageAway:
-            raise Unavailable from None
+            raise StorageUnavailable from None  # providers come again after a 503
         if len(body) <= APPLIED_AT_ONCE_BYTES or not parts[0].body:
             for receipt in receipts[:APPLIED_AT_ONCE]:
                 receipt.apply()

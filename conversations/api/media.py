@@ -28,8 +28,8 @@ class NotYetFetched(APIException):
     wait = 2
 
 
-class StorageAway(APIException):
-    """The storage can't be read at the moment."""
+class StorageUnavailable(APIException):
+    """The storage can be neither read nor written at the moment."""
 
     status_code = 503
     default_code = "unavailable"
@@ -63,11 +63,11 @@ class MediaView(APIView):
 
 
 def opened(media: Media) -> IO[bytes]:
-    """Open a stored file. Raises `NotFound` if it is gone, `StorageAway` for anything else that a storage raises."""
+    """Open a stored file. Raises `NotFound` if it is gone, `StorageUnavailable` for whatever else goes wrong."""
     try:
         return media.file.open()
     except FileNotFoundError:
         raise NotFound("The file is no longer in the storage.", code="media_missing") from None
     except Exception as error:
         logger.error("media %s could not be read: %s", media.pk, type(error).__name__)
-        raise StorageAway from None
+        raise StorageUnavailable from None
