@@ -166,7 +166,7 @@ def sweep() -> str:
     doubted = Message.objects.doubt_expired_leases(limit=SWEEP_BATCH)
     expired = Message.objects.expire_overdue(limit=SWEEP_BATCH)
     IdempotencyKey.objects.forget_old(limit=SWEEP_BATCH)
-    if Message.objects.wait_for_settling() and not _settling.locked():
+    if Message.objects.is_settling_due() and not _settling.locked():
         _doorbell.publish(settle)
     if Media.objects.is_due() and not _fetching.locked():
         _doorbell.publish(fetch_media)

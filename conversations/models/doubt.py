@@ -58,7 +58,7 @@ class DoubtQuerySet(models.QuerySet["Message"]):
         """Say whether any message has this id at its provider."""
         return self.filter(provider=provider, provider_message_id=provider_message_id).exists()
 
-    def wait_for_settling(self) -> bool:
+    def is_settling_due(self) -> bool:
         """Say whether any provider has to be asked about any message now."""
         now = timezone.now()
         doubts = self.filter(status=Status.UNCERTAIN, settle_at__lte=now)
