@@ -17,6 +17,11 @@ SHORT_CODE = re.compile(r"[0-9]{3,8}")
 ALPHANUMERIC_SENDER = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +\-_&]{1,11}")
 
 
+# https://en.wikipedia.org/wiki/Toll-free_telephone_numbers_in_the_North_American_Numbering_Plan
+TOLL_FREE = re.compile(r"\+18(00|33|44|55|66|77|88)[0-9]{7}")
+SENDER_TYPES = ("long_code", "toll_free", "short_code", "alphanumeric", "email")
+
+
 class InvalidAddress(ValueError):
     """An address that can't be used; `code` is stable, the text says what would be accepted."""
 
@@ -51,6 +56,17 @@ def normalise_phone_sender(text: str, region: str | None = None) -> str:
     if ALPHANUMERIC_SENDER.fullmatch(stripped):
         return stripped
     return normalise_phone(text, region)
+
+
+def sender_type(sender: str) -> str:
+    """Return which of `SENDER_TYPES` a normalised sender is."""
+    if "@" in sender:
+        return "email"
+    if SHORT_CODE.fullmatch(sender):
+        return "short_code"
+    if not sender.startswith("+"):
+        return "alphanumeric"
+    return "toll_free" if TOLL_FREE.fullmatch(sender) else "long_code"
 
 
 def normalise_leniently(text: str) -> str:

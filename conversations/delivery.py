@@ -10,18 +10,20 @@ import random
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
+from django.utils import timezone
 
-from conversations.models import Message
-from conversations.models.message import RECIPIENT_OPTED_OUT
+from conversations.models import Message, SenderPace
+from conversations.models.message import RECIPIENT_OPTED_OUT, Offer
 from conversations.models.outcome import Outcome
+from conversations.models.pace import PACED
 from conversations.models.status import Status
 from providers import breaker, routes
 from providers.base import Channel, Provider
@@ -42,31 +44,31 @@ def deliver_due(channel: Channel) -> Counter[str]:
 
     Rows are claimed only as calls end, so that a message waits for no slower neighbour and no claimed row lies idle.
     """
-    calls = Calls(routes.account_for(channel))
+    calls = Calls(channel)
     tally: Counter[str] = Counter()
     claim_until = time.monotonic() + settings.CLAIM_SECONDS
     claiming = True
     while True:
         claiming = claiming and not STOPPING.is_set() and time.monotonic() < claim_until
-        claiming = claiming and claim_what_fits(channel, calls)
+        claiming = claiming and claim_what_fits(calls)
         if not calls.in_flight:
             return tally
-        outcomes = calls.bring_home(channel)
+        outcomes = calls.bring_home()
         tally.update(outcome.status.value for outcome in outcomes)
 
 
-def claim_what_fits(channel: Channel, calls: "Calls") -> bool:
+def claim_what_fits(calls: "Calls") -> bool:
     """Begin as many due calls as there is room for. Return False if the database is away, so that nobody asks on.
 
     What is in flight then is brought home all the same.
     """
     try:
         if calls.free:
-            calls.claim(channel)
+            calls.claim()
     except IntegrityError:
         return True  # a neighbour began the same line at the same moment: look again
     except DATABASE_AWAY as error:
-        logger.warning("the database is away (%s); what is due on %s waits", type(error).__name__, channel)
+        logger.warning("the database is away (%s); what is due on %s waits", type(error).__name__, calls.channel)
         connection.close()
         return False
     return True
@@ -74,12 +76,12 @@ def claim_what_fits(channel: Channel, calls: "Calls") -> bool:
 
 def deliver_now(message: Message) -> bool:
     """Send this one message here and now; return False if it is not due, not first in its line, or somebody has it, or
-    while its account is stopped.
+    while all its accounts are stopped.
     """
-    calls = Calls(routes.account_for(message.channel))
-    claimed = calls.claim(message.channel, only=message)
+    calls = Calls(message.channel)
+    claimed = calls.claim(only=message)
     while calls.in_flight:
-        calls.bring_home(message.channel)
+        calls.bring_home()
     return claimed > 0
 
 
@@ -89,40 +91,56 @@ def lease() -> timedelta:
 
 
 class Calls:
-    """The calls that one delivery has in flight.
+    """The calls that one delivery has in flight on a channel.
 
-    The account is made before anything is claimed: importing an SDK takes a while, and a lease should not pay for it.
+    The accounts are made before anything is claimed: importing an SDK takes a while, and a lease should not pay for it.
     """
 
-    def __init__(self, account: Provider) -> None:
-        self._account = account
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._accounts = routes.accounts_for(channel)
         self._ended: SimpleQueue[Outcome] = SimpleQueue()
         self._probes: dict[UUID, AccountState] = {}
-        self.in_flight = 0
+        self._waiting: dict[UUID, Waiting] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls have not been brought home."""
+        return len(self._waiting)
 
     @property
     def free(self) -> int:
-        """How many more calls may begin."""
-        return settings.CALLS_IN_FLIGHT - self.in_flight
+        """How many more calls may begin. Those that got stuck take up no room, or a provider that hangs would keep
+        messages from the next.
+        """
+        return settings.CALLS_IN_FLIGHT - sum(not each.is_stalled for each in self._waiting.values())
 
-    def claim(self, channel: Channel, only: Message | None = None) -> int:
-        """Take due messages, as many as there is room for and the account may be offered, and begin their calls.
+    def claim(self, only: Message | None = None) -> int:
+        """Take due messages, as many as there is room for and accounts may be offered, and begin their calls.
 
         With `only`, that one. Return how many.
         """
+        claimed = 0
+        for permit in breaker.permits(self.channel):
+            claimed += self._claim_by(permit, only)
+        return claimed
+
+    def _claim_by(self, permit: breaker.Permit, only: Message | None) -> int:
         lease_began = time.monotonic()
-        permit = breaker.permit(self._account, channel)
-        if permit.limit == 0:
-            return 0
-        if only:
-            claimed = Message.objects.claim_one(only, lease=lease(), as_of=permit.as_of)
-        else:
-            limit = min(self.free, permit.limit or self.free)
-            claimed = Message.objects.claim(channel, limit=limit, lease=lease(), as_of=permit.as_of)
-        if permit.probing and claimed:
-            self._probes[claimed[0].pk] = permit.probing
-        elif permit.probing:
-            breaker.end_probe(permit.probing, None)
+        limit = 1 if permit.probing or only else self.free
+        offer = Offer(permit.accounts, breaker.reasons(self.channel), lease(), permit.as_of)
+        claimed: list[Message] = []
+        try:
+            if only:
+                claimed = Message.objects.claim_one(only, offer)
+            else:
+                claimed = Message.objects.claim(self.channel, offer, limit=limit)
+            claimed = hold_back(claimed)
+        finally:
+            if permit.probing and claimed:
+                self._probes[claimed[0].pk] = permit.probing
+            elif permit.probing:
+                breaker.end_probe(permit.probing, None)
         self.begin(claimed, lease_began)
         return len(claimed)
 
@@ -130,7 +148,7 @@ class Calls:
         """Start a call for each of these claimed messages. `lease_began` is the monotonic time before the claim."""
         if not messages:
             return
-        self.in_flight += len(messages)
+        self._waiting.update((message.pk, Waiting(message.provider)) for message in messages)
         begin_before = lease_began + settings.LEASE_SECONDS - settings.PROVIDER_TIMEOUT_SECONDS
         begin_before -= settings.LEASE_MARGIN_SECONDS
         loop = event_loop()
@@ -138,7 +156,7 @@ class Calls:
 
     def _start(self, loop: asyncio.AbstractEventLoop, messages: list[Message], begin_before: float) -> None:
         for message in messages:
-            task = loop.create_task(call(self._account, message, begin_before))
+            task = loop.create_task(call(self._accounts[message.provider], message, begin_before))
             task.add_done_callback(partial(self._end, message))
 
     def _end(self, message: Message, task: asyncio.Task[Outcome]) -> None:
@@ -158,29 +176,74 @@ class Calls:
             while True:
                 outcomes.append(self._ended.get_nowait())
         except Empty:
-            self.in_flight -= len(outcomes)
             return outcomes
 
-    def bring_home(self, channel: Channel) -> list[Outcome]:
-        """Wait a little for calls to end; write down how they did, and what that says about the account.
+    def bring_home(self) -> list[Outcome]:
+        """Wait a little for calls to end; write down how they did, and what that says about their accounts.
 
-        The account first: a message that waits for it must not be claimed again in between.
+        The accounts first: a message that waits for one must not be claimed again in between.
         """
         outcomes = self.wait(LOOK_AGAIN_SECONDS)
+        waited = [self._waiting.pop(outcome.message_id) for outcome in outcomes]
         try:
-            for outcome in outcomes:
-                self._learn(channel, outcome)
+            outcomes = [self._learn(*each) for each in zip(outcomes, waited, strict=True)]
+            self._note_stalls()
         except DATABASE_AWAY as error:
-            logger.warning("the database is away (%s); the state of %s waits", type(error).__name__, self._account.name)
+            logger.warning("the database is away (%s); the accounts' state waits", type(error).__name__)
             connection.close()
         record(outcomes)
         return outcomes
 
-    def _learn(self, channel: Channel, outcome: Outcome) -> None:
-        breaker.note(self._account, channel, outcome.ended, outcome.began)
+    def _note_stalls(self) -> None:
+        """Count calls that have had no answer for long as failures, without giving them up."""
+        for each in self._waiting.values():
+            if not each.is_stalled and time.monotonic() - each.began > settings.BREAKER_STALL_SECONDS:
+                each.is_stalled = True
+                sentence = f"No answer for {settings.BREAKER_STALL_SECONDS:g} s."
+                breaker.note(each.account, self.channel, Uncertain(sentence, code="stalled"), each.began)
+
+    def _learn(self, outcome: Outcome, waited: "Waiting") -> Outcome:
+        """Let the account's state know how a call ended; return the outcome with the account to be tried next."""
+        if not (waited.is_stalled and isinstance(outcome.ended, ProviderError)):
+            breaker.note(waited.account, self.channel, outcome.ended, outcome.began)
         probed = self._probes.pop(outcome.message_id, None)
         if probed is not None:
             breaker.end_probe(probed, outcome.ended)
+        return self._failed_over(outcome, waited.account)
+
+    def _failed_over(self, outcome: Outcome, failed: str) -> Outcome:
+        """Plan another account for a message whose own could not be reached: at once for one further down the route,
+        after the usual pause for one that comes before it.
+        """
+        if not (isinstance(outcome.ended, NotSent) and outcome.ended.unreachable):
+            return outcome
+        names = list(self._accounts)
+        place = names.index(failed)
+        running = breaker.running(self.channel)
+        for name in [*names[place + 1 :], *names[:place]]:
+            if name in running:
+                later = names.index(name) > place
+                return replace(outcome, next_account=name, retry_in=0 if later else outcome.retry_in)
+        return outcome
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A call that has not been brought home."""
+
+    account: str
+    began: float = field(default_factory=time.monotonic)
+    is_stalled: bool = False
+
+
+def hold_back(messages: list[Message]) -> list[Message]:
+    """Put back those of these claimed messages whose sender's turn is yet to come; return the others."""
+    try:
+        later = SenderPace.objects.turns(messages)
+    except DATABASE_AWAY:
+        return messages  # too fast is better than claimed for nothing
+    record([paced(message, later[message.pk]) for message in messages if message.pk in later])
+    return [message for message in messages if message.pk not in later]
 
 
 async def call(account: Provider, message: Message, begin_before: float) -> Outcome:
@@ -211,6 +274,19 @@ def not_begun(message: Message) -> Outcome:
         attempt=message.attempts,
         status=Status.PENDING,
         retry_in=0,
+        unspent_lease=message.lease_expires_at,
+    )
+
+
+def paced(message: Message, turn: datetime) -> Outcome:
+    """Put back a message until its sender's turn has come, without having spent an attempt."""
+    return Outcome(
+        message_id=message.id,
+        attempt=message.attempts,
+        status=Status.PENDING,
+        error_code=PACED,
+        error_message="It waits for its sender's turn.",
+        retry_in=max((turn - timezone.now()).total_seconds(), 0),
         unspent_lease=message.lease_expires_at,
     )
 

@@ -5,7 +5,7 @@ lost. Nothing is sent again unless the provider's own records prove that it was 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -40,8 +40,12 @@ def settle_due() -> Counter[str]:
     """Ask about the doubts that are due; return how many ended with which status, and how many still wait."""
     tally: Counter[str] = Counter()
     taken = Message.objects.take_doubts(limit=LOOKED_AT_ONCE)
-    doubts = {(each.provider, each.sender, each.recipient, same_text(each.body)): each for each in taken}
-    for message, found in ask_each(list(doubts.values()), look_up):
+    looks = {twins_key(each): each for each in taken}
+    answers = ask_each(list(looks.values()), look_up)
+    answered = {message.pk for message, _ in answers}
+    # Mails have an end for doubts that no records settle; about texts Twilio is asked until it answers.
+    unanswered = [each for each in looks.values() if each.type == Message.Type.EMAIL and each.pk not in answered]
+    for message, found in [*answers, *((message, None) for message in unanswered)]:
         tally.update(settle(message, found))
     return tally
 
@@ -70,7 +74,19 @@ def come_back_to(unanswered: set[UUID]) -> None:
 
 async def look_up(account: Provider, message: Message) -> Sequence[FoundMessage] | None:
     """Return what the provider holds that could be this message. Raises `ProviderError`."""
-    return await account.find(message.as_outbound(), (message.send_at or message.created_at) - CLOCKS_DIFFER)
+    return await account.find(message.as_outbound(), begin_of_look(message))
+
+
+def begin_of_look(message: Message) -> datetime:
+    """Return since when the provider's records are searched for a message."""
+    return (message.send_at or message.created_at) - CLOCKS_DIFFER
+
+
+def twins_key(message: Message) -> Hashable:
+    """Return what messages share for which one look is enough: being twins."""
+    if message.type == Message.Type.EMAIL:
+        return message.pk
+    return message.provider, message.sender, message.recipient, same_text(message.body)
 
 
 async def ask(account: Provider, message: Message) -> DeliveryReport | None:
@@ -137,8 +153,14 @@ def settle(message: Message, found: Sequence[FoundMessage] | None) -> Counter[st
 
 
 def locked_twins(message: Message) -> list[Message]:
-    """Return the messages that a provider's records can't tell from this one, oldest first, locked."""
-    pair = Message.objects.unnamed_between(message.provider, message.sender, message.recipient)
+    """Return the messages that a provider's records can't tell from this one, oldest first, locked.
+
+    A mail has none but itself: who keeps records of mails names our own ids in them.
+    """
+    if message.type == Message.Type.EMAIL:
+        return list(Message.objects.select_for_update().filter(pk=message.pk))
+    since = begin_of_look(message)
+    pair = Message.objects.unnamed_between(message.provider, message.sender, message.recipient, since)
     rows = pair.select_for_update().order_by("id")
     return sorted(
         (row for row in rows if same_text(row.body) == same_text(message.body)), key=lambda row: row.created_at

@@ -14,14 +14,16 @@ from celery import Task, shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.dispatch import receiver
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
 from conversations import delivery, settling
 from conversations.models import IdempotencyKey, Media, Message
+from conversations.models.pace import PACED
 from conversations.models.status import Status
-from providers import breaker, routes
+from providers import breaker
 from providers.base import Channel
 from providers.models import account_resumed
 
@@ -143,12 +145,13 @@ def ring_next_due(channel: Channel) -> None:
 
 
 def seconds_until_retry(message_id: str) -> float | None:
-    """Return how long a message that was tried still has to wait, if that is short enough for a Celery countdown.
+    """Return how long a message that was tried or held back has to wait, if that is short enough for a countdown.
 
     Longer waits stay in the row: a countdown past the broker's visibility timeout would run again and again. None for
     what is due already, too: if it could not be claimed just now, ringing at once would ring for ever.
     """
-    message = Message.objects.filter(pk=UUID(message_id), status=Status.PENDING, attempts__gt=0).first()
+    waiting = Q(attempts__gt=0) | Q(error_code=PACED)
+    message = Message.objects.filter(waiting, pk=UUID(message_id), status=Status.PENDING).first()
     if message is None or message.next_attempt_at is None:
         return None
     wait = (message.next_attempt_at - timezone.now()).total_seconds()
@@ -164,7 +167,10 @@ def sweep() -> str:
     message in doubt, and files that came in and still lie at a provider.
     """
     doubted = Message.objects.doubt_expired_leases(limit=SWEEP_BATCH)
-    expired = Message.objects.expire_overdue(limit=SWEEP_BATCH)
+    expired = sum(
+        Message.objects.expire_overdue(channel, limit=SWEEP_BATCH, as_of=breaker.clock_stopped_at(channel))
+        for channel in CHANNELS
+    )
     IdempotencyKey.objects.forget_old(limit=SWEEP_BATCH)
     if Message.objects.is_settling_due() and not _settling.locked():
         _doorbell.publish(settle)
@@ -204,15 +210,14 @@ def fetch_media() -> str:
 def ring_overdue(channel: Channel) -> bool:
     """Ring for the longest due message of a channel if its ring must be lost; return whether it rang.
 
-    While a ring lies in the queue, whoever answers it takes everything due, so one is enough. For a stopped account it
-    rings when a probe is due.
+    While a ring lies in the queue, whoever answers it takes everything due, so one is enough. While all accounts are
+    stopped it rings when a probe is due. For what waited for its sender's turn nobody else rings: there it is prompt.
     """
-    stopped = breaker.stopped(routes.account_for(channel), channel)
-    if stopped and not breaker.is_probe_due(stopped):
+    if not breaker.is_offered(channel):
         return False
-    overdue = timezone.now() - timedelta(seconds=RING_GRACE_SECONDS)
-    due = Message.objects.due(channel, as_of=stopped.clock_stopped_at if stopped else None)
-    message = due.filter(next_attempt_at__lte=overdue).only("id", "type").first()
+    overdue = Q(next_attempt_at__lte=timezone.now() - timedelta(seconds=RING_GRACE_SECONDS)) | Q(error_code=PACED)
+    due = Message.objects.due(channel, as_of=breaker.clock_stopped_at(channel))
+    message = due.filter(overdue).only("id", "type").first()
     if message is None or _doorbell.waiting(channel):
         return False
     ring(message)

@@ -17,6 +17,8 @@ from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from conversations.models import Message
+from conversations.models.status import Status
 from messaging_project.celery import QUEUES
 from messaging_project.models import Heartbeat
 from providers import routes
@@ -134,7 +136,7 @@ def check_sweep() -> Check:
 
 
 def check_providers() -> Check:
-    """Look for accounts that are offered nothing now, on any channel."""
+    """Look for accounts that are offered nothing now, on any channel, and for doubts that nobody can be asked about."""
     stopped = AccountState.objects.exclude(state=AccountState.State.RUNNING).order_by("-since")
     accounts: dict[str, Check] = {name: {"status": "running"} for name in routes.account_names()}
     for row in stopped:  # the longest stopped comes last and stays
@@ -144,7 +146,11 @@ def check_providers() -> Check:
             "reason": row.code,
             "since": row.since,
         }
-    return {"status": "degraded" if stopped else "ok", **accounts}
+    unasked = Message.objects.filter(status=Status.UNCERTAIN).exclude(provider__in=routes.account_names())
+    for name in unasked.values_list("provider", flat=True).distinct():
+        accounts[name] = {"status": "missing", "uncertain": unasked.filter(provider=name).count()}
+    troubled = any(account["status"] != "running" for account in accounts.values())
+    return {"status": "degraded" if troubled else "ok", **accounts}
 
 
 def recent(part: str, silent_after: timedelta) -> int:

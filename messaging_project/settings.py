@@ -4,6 +4,7 @@ A value comes from the environment, else from `.env`, else from `var/local.env` 
 the default here.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,9 +89,11 @@ ON_UNRESOLVED = {
     "mms": env.str("ON_UNRESOLVED_MMS", default="hold"),
     "email": env.str("ON_UNRESOLVED_EMAIL", default="hold"),
 }
+SENDER_RATES: dict[str, float] = env.dict("SENDER_RATES", cast={"value": float}, default={})
 PROBE_SECONDS: float = env.float("PROBE_SECONDS", default=60)
 BREAKER_FAILURES: int = env.int("BREAKER_FAILURES", default=10)
 BREAKER_AFTER_SECONDS: float = env.float("BREAKER_AFTER_SECONDS", default=2)
+BREAKER_STALL_SECONDS: float = env.float("BREAKER_STALL_SECONDS", default=3)
 BREAKER_SECONDS: float = env.float("BREAKER_SECONDS", default=30)
 
 # A call may begin only while its time and this margin still fit into the lease.
@@ -107,11 +110,35 @@ if SETTLE_SECONDS < PROVIDER_TIMEOUT_SECONDS + SETTLE_MARGIN_SECONDS:
         f"SETTLE_SECONDS={SETTLE_SECONDS:g} is too soon to ask what became of a call: set it to at least"
         f" PROVIDER_TIMEOUT_SECONDS ({PROVIDER_TIMEOUT_SECONDS:g}) + {SETTLE_MARGIN_SECONDS:g}."
     )
+SENDER_TYPES = {"long_code", "toll_free", "short_code", "alphanumeric", "email"}
+for sender, rate in SENDER_RATES.items():
+    if rate <= 0 or not (sender in SENDER_TYPES or re.fullmatch(r"\+?\d+|.+@.+", sender)):
+        raise ImproperlyConfigured(
+            f"SENDER_RATES has {sender}={rate:g}: it takes a sender, or one of {', '.join(sorted(SENDER_TYPES))}, and"
+            " how many messages a second may leave, above 0, such as long_code=1,+15551234567=10."
+        )
 if not set(ON_UNRESOLVED.values()) <= {"hold", "resend"}:
     raise ImproperlyConfigured("ON_UNRESOLVED_SMS, _MMS and _EMAIL are hold or resend.")
 
 # --- The providers --------------------------------------------------------------------------------------------------
 
+ROUTES: dict[str, list[str]] = {
+    "sms": env.list("ROUTE_SMS", default=["twilio"]),
+    "mms": env.list("ROUTE_MMS", default=[]),
+    "email": env.list("ROUTE_EMAIL", default=["sendgrid"]),
+}
+ROUTES["mms"] = ROUTES["mms"] or ROUTES["sms"]
+for channel, kinds in {"sms": ["twilio"], "mms": ["twilio"], "email": ["sendgrid", "smtp"]}.items():
+    route = ROUTES[channel]
+    if (
+        not route
+        or len(set(route)) < len(route)
+        or not all(re.fullmatch(rf"({'|'.join(kinds)})(_[a-z0-9_]+)?", name) for name in route)
+    ):
+        raise ImproperlyConfigured(
+            f"ROUTE_{channel.upper()}={','.join(route)} is no list of accounts, each named once: for {channel} an"
+            f" account is called {' or '.join(kinds)}, or such a word and a name: {kinds[0]}_backup."
+        )
 TWILIO_ACCOUNT_SID: str = env.str("TWILIO_ACCOUNT_SID", default="")
 TWILIO_AUTH_TOKEN: str = env.str("TWILIO_AUTH_TOKEN", default="")
 TWILIO_SECONDARY_AUTH_TOKEN: str = env.str("TWILIO_SECONDARY_AUTH_TOKEN", default="")
@@ -123,7 +150,19 @@ SENDGRID_BASE_URL: str = env.str("SENDGRID_BASE_URL", default="https://api.sendg
 SENDGRID_WEBHOOK_PUBLIC_KEY: str = env.str("SENDGRID_WEBHOOK_PUBLIC_KEY", default="")
 SENDGRID_INBOUND_PUBLIC_KEY: str = env.str("SENDGRID_INBOUND_PUBLIC_KEY", default="")
 SENDGRID_INBOUND_SECRET: str = env.str("SENDGRID_INBOUND_SECRET", default="")
+SENDGRID_EMAIL_ACTIVITY: bool = env.bool("SENDGRID_EMAIL_ACTIVITY", default=False)
+SMTP_URL: str = env.str("SMTP_URL", default="")
 INBOUND_EMAIL_DOMAIN: str = env.str("INBOUND_EMAIL_DOMAIN", default="").lower()
+# A further account, such as twilio_backup, has each setting of its kind for itself: TWILIO_BACKUP_AUTH_TOKEN. What is
+# not set is empty, but for the base URL, which is as its kind's.
+own_settings = {name: value for name, value in globals().items() if re.match(r"(TWILIO|SENDGRID|SMTP)_", name)}
+for account in {name for route in ROUTES.values() for name in route} - {"twilio", "sendgrid", "smtp"}:
+    kind = account.partition("_")[0].upper()
+    for name, value in own_settings.items():
+        if name.startswith(f"{kind}_"):
+            own_name = name.replace(kind, account.upper(), 1)
+            default = value if name.endswith("_BASE_URL") else type(value)()
+            globals()[own_name] = env.get_value(own_name, cast=type(value), default=default)
 
 # --- What comes in --------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ most; failures in a row are counted in each process for itself, as a write for e
 import os
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import inf
@@ -15,7 +16,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from providers import routes
-from providers.base import Accepted, Channel, Provider
+from providers.base import Accepted, Channel
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
 from providers.models import AccountState
 
@@ -24,12 +25,12 @@ READ_AGAIN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What may be claimed now: `limit` messages, None for as many as one likes.
+    """Messages may be claimed for these accounts, the preferred one first; with `probing` one message, as a probe.
 
-    `as_of` is the time that counts for their expiry, None for now. `probing` is set when the one message is a probe.
+    `as_of` is the time that counts for their expiry, None for now.
     """
 
-    limit: int | None = None
+    accounts: Sequence[str]
     as_of: datetime | None = None
     probing: AccountState | None = None
 
@@ -85,7 +86,7 @@ def forget() -> None:
 os.register_at_fork(after_in_child=forget)
 
 
-def stopped(account: Provider, channel: Channel) -> AccountState | None:
+def stopped(account: str, channel: Channel) -> AccountState | None:
     """The row that says why this account is offered nothing on this channel, up to a second old; None while it runs."""
     with _memory.lock:
         if time.monotonic() >= _memory.read_again_at:
@@ -94,7 +95,23 @@ def stopped(account: Provider, channel: Channel) -> AccountState | None:
             for key in _memory.stopped:
                 _memory.streaks.pop(key, None)  # what failed before a stop is no reason for the next one
             _memory.read_again_at = time.monotonic() + READ_AGAIN_SECONDS
-        return _memory.stopped.get((account.name, channel))
+        return _memory.stopped.get((account, channel))
+
+
+def running(channel: Channel) -> list[str]:
+    """The accounts that may be offered what is due on a channel, the preferred one first."""
+    return [name for name in routes.names_for(channel) if stopped(name, channel) is None]
+
+
+def reasons(channel: Channel) -> dict[str, dict[str, str]]:
+    """Why accounts are stopped on a channel, by their names: `code` and `sentence`."""
+    rows = {name: stopped(name, channel) for name in routes.names_for(channel)}
+    return {name: {"code": row.code, "sentence": row.sentence} for name, row in rows.items() if row}
+
+
+def clock_stopped_at(channel: Channel) -> datetime | None:
+    """Since when messages of a channel do not grow older, up to a second old; None while they do."""
+    return None if running(channel) else AccountState.objects.clock_stopped_at(channel)
 
 
 def read_again() -> None:
@@ -103,15 +120,22 @@ def read_again() -> None:
         _memory.read_again_at = -inf
 
 
-def permit(account: Provider, channel: Channel) -> Permit:
-    """Say how many messages may be claimed for this account now. One means that the right to a probe is taken."""
-    row = stopped(account, channel)
-    if row is None:
-        return Permit()
-    if not is_probe_due(row) or not AccountState.objects.take_probe(row, timedelta(seconds=settings.LEASE_SECONDS)):
-        return Permit(limit=0)
-    read_again()
-    return Permit(limit=1, as_of=row.clock_stopped_at, probing=row)
+def permits(channel: Channel) -> Iterator[Permit]:
+    """Say for which accounts messages may be claimed now. For each probe among them the right to it is taken."""
+    lease = timedelta(seconds=settings.LEASE_SECONDS)
+    for name in routes.names_for(channel):
+        row = stopped(name, channel)
+        if row and is_probe_due(row) and AccountState.objects.take_probe(row, lease):
+            read_again()
+            yield Permit([name], clock_stopped_at(channel), probing=row)
+    if accounts := running(channel):
+        yield Permit(accounts)
+
+
+def is_offered(channel: Channel) -> bool:
+    """Say whether anything that is due on a channel may be claimed now, be it as a probe."""
+    rows = [stopped(name, channel) for name in routes.names_for(channel)]
+    return any(row is None or is_probe_due(row) for row in rows)
 
 
 def is_probe_due(row: AccountState) -> bool:
@@ -119,7 +143,7 @@ def is_probe_due(row: AccountState) -> bool:
     return row.probe_at is not None and row.probe_at <= timezone.now()
 
 
-def note(account: Provider, channel: Channel, ended: Accepted | ProviderError | None, began: float) -> None:
+def note(account: str, channel: Channel, ended: Accepted | ProviderError | None, began: float) -> None:
     """Learn from the end of a call that began then (monotonic). None, a 429 and the like say nothing."""
     match ended:
         case Accepted() | Rejected():
@@ -132,10 +156,10 @@ def note(account: Provider, channel: Channel, ended: Accepted | ProviderError | 
                 open_breaker(account, channel, streak, ended)
 
 
-def count(account: Provider, channel: Channel, failed_since: float | None) -> Streak:
+def count(account: str, channel: Channel, failed_since: float | None) -> Streak:
     """Add to the failures in a row one whose call began then, or with None end them."""
     with _memory.lock:
-        streak = _memory.streaks.setdefault((account.name, channel), Streak())
+        streak = _memory.streaks.setdefault((account, channel), Streak())
         if failed_since is None:
             streak.succeed()
         else:
@@ -143,14 +167,14 @@ def count(account: Provider, channel: Channel, failed_since: float | None) -> St
         return streak
 
 
-def pause(account: Provider, channel: Channel, error: Misconfigured) -> None:
+def pause(account: str, channel: Channel, error: Misconfigured) -> None:
     """Stop every channel of an account that can't send."""
     row = stopped(account, channel)
     if row is not None and row.state == AccountState.State.PAUSED:
         return
     AccountState.objects.pause(
-        account.name,
-        routes.channels_of(account.name),
+        account,
+        routes.channels_of(account),
         code=error.code,
         sentence=error.message,
         probe_at=timezone.now() + timedelta(seconds=settings.PROBE_SECONDS),
@@ -158,11 +182,11 @@ def pause(account: Provider, channel: Channel, error: Misconfigured) -> None:
     read_again()
 
 
-def open_breaker(account: Provider, channel: Channel, streak: Streak, error: ProviderError) -> None:
+def open_breaker(account: str, channel: Channel, streak: Streak, error: ProviderError) -> None:
     """Stop one channel of an account whose calls keep failing."""
     now = timezone.now()
     AccountState.objects.open_breaker(
-        account.name,
+        account,
         channel,
         failures=streak.failures,
         failing_since=now - timedelta(seconds=streak.seconds),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
@@ -13,8 +14,8 @@ from django.utils import timezone
 logger = logging.getLogger(__name__)
 
 account_resumed = Signal()
-"""Sent in the transaction that lets an account's channel run again, with `account`, `channel` and `stopped_at`: since
-when its messages' clock stood still, None where it did not."""
+"""Sent in the transaction that lets an account's channel run again, with `channel` and `stopped_at`: since when its
+messages' clock stood still, None where it did not."""
 
 
 class AccountStateQuerySet(models.QuerySet["AccountState"]):
@@ -62,11 +63,20 @@ class AccountStateQuerySet(models.QuerySet["AccountState"]):
         stopped = self.exclude(state=AccountState.State.RUNNING)
         rows = list(stopped.select_for_update().order_by("pk"))
         for row in rows:
-            stopped_at = row.clock_stopped_at
+            stopped_at = AccountState.objects.clock_stopped_at(row.channel)
             row.failures, row.failing_since = 0, None
             row.move(AccountState.State.RUNNING, "", "", None)
-            account_resumed.send(AccountState, account=row.account, channel=row.channel, stopped_at=stopped_at)
+            account_resumed.send(AccountState, channel=row.channel, stopped_at=stopped_at)
         return rows
+
+    def clock_stopped_at(self, channel: str) -> datetime | None:
+        """Return since when messages of a channel do not grow older: since the last of its accounts was paused. None
+        while one of them is not paused; an open breaker stops no clock.
+        """
+        names = settings.ROUTES[channel]
+        paused = self.filter(account__in=names, channel=channel, state=AccountState.State.PAUSED)
+        since = list(paused.values_list("since", flat=True))
+        return max(since) if len(since) == len(names) else None
 
     def decided_by_probe(self, row: "AccountState") -> "AccountStateQuerySet":
         """Return what one probe decides about: all of a paused account, or the one channel whose breaker is open.
@@ -127,11 +137,6 @@ class AccountState(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account}, {self.channel}: {self.state}"
-
-    @property
-    def clock_stopped_at(self) -> datetime | None:
-        """Since when messages of this account do not grow older, None while they do: only a pause stops the clock."""
-        return self.since if self.state == self.State.PAUSED else None
 
     def move(self, state: str, code: str, sentence: str, probe_at: datetime | None) -> None:
         """Write down what this locked row becomes, and log it. A reason that changes does not restart the time."""

@@ -126,8 +126,8 @@ class _Answer:
 class PooledClient(Client):  # type: ignore[misc]  # the SDK is untyped
     """The SDK's transport on a pool of kept-alive connections. Safe to share between threads.
 
-    It takes `post` over as a whole: the SDK's own makes an opener at every call, which from Python 3.12 on loads all
-    CA certificates, and writes into a header dictionary that every thread shares.
+    It takes `get` and `post` over as a whole: the SDK's own make an opener at every call, which from Python 3.12 on
+    loads all CA certificates, and write into a header dictionary that every thread shares.
     """
 
     def __init__(
@@ -140,13 +140,21 @@ class PooledClient(Client):  # type: ignore[misc]  # the SDK is untyped
         path = [*self._url_path, name] if name else self._url_path
         return PooledClient(self._pool, self.host, self.request_headers, path)
 
+    def get(self, query_params: Mapping[str, object] | None = None, **_: object) -> Response:
+        """One GET, never redirected and never repeated. Raises the SDK's `HTTPError` for any but a 2xx."""
+        return self._request("GET", self._build_url(query_params), None, self.request_headers)
+
     def post(self, request_body: object = None, **_: object) -> Response:
         """One POST of JSON, never redirected and never repeated. Raises the SDK's `HTTPError` for any but a 2xx."""
+        headers = {**self.request_headers, "Content-Type": "application/json"}
+        return self._request("POST", self._build_url(None), json.dumps(request_body).encode(), headers)
+
+    def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
         answer = self._pool.urlopen(
-            "POST",
-            urllib3.util.parse_url(self._build_url(None)).request_uri,
-            body=json.dumps(request_body).encode(),
-            headers={**self.request_headers, "Content-Type": "application/json"},
+            method,
+            urllib3.util.parse_url(url).request_uri,
+            body=body,
+            headers=headers,
             retries=False,
             redirect=False,
         )

@@ -1,4 +1,4 @@
-"""Which account serves a channel: settings → adapters.
+"""Which accounts serve a channel, in which order: settings → adapters.
 
 An adapter is made when it is first asked for, once for each process and account, and shared by its threads. The one
 place that reads both the settings and the adapters.
@@ -7,41 +7,57 @@ place that reads both the settings and the adapters.
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from django.conf import settings
 
 from providers.base import Channel, Provider
 from providers.sendgrid import SendGridAccount
+from providers.smtp import SmtpAccount
 from providers.twilio import TwilioAccount
 from providers.wire import is_loopback
 
-ROUTES: Mapping[Channel, str] = {"sms": "twilio", "mms": "twilio", "email": "sendgrid"}
 TWILIO_CALLBACK_PATH = "/api/v1/webhooks/twilio"
+WITH_DOORS = ("twilio", "sendgrid")
 
 
-def account_for(channel: Channel) -> Provider:
-    """The account that sends on this channel. Without credentials its `send` raises `Misconfigured`."""
-    return _account(ROUTES[channel])
+def names_for(channel: str) -> Sequence[str]:
+    """The names of the accounts that carry a channel, the preferred one first; never empty."""
+    route: Sequence[str] = settings.ROUTES[channel]
+    return route
+
+
+def accounts_for(channel: Channel) -> Mapping[str, Provider]:
+    """The accounts that carry a channel by name, the preferred one first. One without credentials raises
+    `Misconfigured` when it is to send.
+    """
+    return {name: _account(name) for name in names_for(channel)}
 
 
 def account_named(name: str) -> Provider | None:
     """The account that a callback or a message names, None for a name that we do not have."""
-    return _account(name) if name in _MAKERS else None
+    return _account(name) if name in account_names() else None
+
+
+def kind_of(name: str) -> str:
+    """The provider that an account is with: twilio, sendgrid or smtp."""
+    return name.partition("_")[0]
 
 
 def channels_of(name: str) -> Sequence[Channel]:
     """The channels that the account of this name serves."""
-    return [channel for channel, account in ROUTES.items() if account == name]
+    channels: Sequence[Channel] = ("sms", "mms", "email")
+    return [channel for channel in channels if name in names_for(channel)]
 
 
 def account_names() -> Sequence[str]:
-    """The accounts that there are."""
-    return list(_MAKERS)
+    """The accounts that there are: those whose callbacks we have doors for, and those on any route."""
+    return list(dict.fromkeys([*WITH_DOORS, *(name for route in settings.ROUTES.values() for name in route)]))
 
 
 def new_account(name: str) -> Provider:
     """An adapter of one's own, to be closed by whoever asked: the shared one belongs to the loop that sends."""
-    return _MAKERS[name]()
+    return _MAKERS[kind_of(name)](name)
 
 
 def forget_accounts() -> None:
@@ -59,43 +75,60 @@ def _leave_to_parent() -> None:
 def _account(name: str) -> Provider:
     with _lock:
         if name not in _accounts:
-            _accounts[name] = _MAKERS[name]()
+            _accounts[name] = new_account(name)
         return _accounts[name]
 
 
-def _twilio() -> Provider:
+def _setting(account: str, key: str) -> Any:
+    """An account's own setting: TWILIO_BACKUP_AUTH_TOKEN for twilio_backup."""
+    return getattr(settings, f"{account}_{key}".upper())
+
+
+def _twilio(name: str) -> Provider:
     return TwilioAccount(
-        account_sid=settings.TWILIO_ACCOUNT_SID,
-        auth_token=settings.TWILIO_AUTH_TOKEN,
-        base_url=settings.TWILIO_BASE_URL,
-        callback_url=_twilio_callback_url(),
+        account_sid=_setting(name, "account_sid"),
+        auth_token=_setting(name, "auth_token"),
+        base_url=_setting(name, "base_url"),
+        callback_url=_twilio_callback_url(name),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
-        secondary_auth_token=settings.TWILIO_SECONDARY_AUTH_TOKEN,
-        subaccount_tokens=settings.TWILIO_SUBACCOUNT_TOKENS,
-        shared_keys=settings.TWILIO_SHARED_KEYS,
+        secondary_auth_token=_setting(name, "secondary_auth_token"),
+        subaccount_tokens=_setting(name, "subaccount_tokens"),
+        shared_keys=_setting(name, "shared_keys"),
+        name=name,
     )
 
 
-def _twilio_callback_url() -> str | None:
+def _twilio_callback_url(name: str) -> str | None:
     """None for a real Twilio that could not reach us: the sweep asks it for the status instead."""
-    if is_loopback(settings.PUBLIC_URL) and not is_loopback(settings.TWILIO_BASE_URL):
+    if is_loopback(settings.PUBLIC_URL) and not is_loopback(_setting(name, "base_url")):
         return None
-    return f"{settings.PUBLIC_URL}{TWILIO_CALLBACK_PATH}"
+    return f"{settings.PUBLIC_URL}{TWILIO_CALLBACK_PATH}" + (f"?p={name}" if name != "twilio" else "")
 
 
-def _sendgrid() -> Provider:
+def _sendgrid(name: str) -> Provider:
     return SendGridAccount(
-        api_key=settings.SENDGRID_API_KEY,
-        base_url=settings.SENDGRID_BASE_URL,
-        webhook_public_key=settings.SENDGRID_WEBHOOK_PUBLIC_KEY,
-        inbound_public_key=settings.SENDGRID_INBOUND_PUBLIC_KEY,
-        inbound_secret=settings.SENDGRID_INBOUND_SECRET,
+        api_key=_setting(name, "api_key"),
+        base_url=_setting(name, "base_url"),
+        webhook_public_key=_setting(name, "webhook_public_key"),
+        inbound_public_key=_setting(name, "inbound_public_key"),
+        inbound_secret=_setting(name, "inbound_secret"),
+        email_activity=_setting(name, "email_activity"),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
         connections=settings.CALLS_IN_FLIGHT,
+        name=name,
     )
 
 
-_MAKERS: Mapping[str, Callable[[], Provider]] = {"twilio": _twilio, "sendgrid": _sendgrid}
+def _smtp(name: str) -> Provider:
+    return SmtpAccount(
+        url=_setting(name, "url"),
+        timeout=settings.PROVIDER_TIMEOUT_SECONDS,
+        connections=settings.CALLS_IN_FLIGHT,
+        name=name,
+    )
+
+
+_MAKERS: Mapping[str, Callable[[str], Provider]] = {"twilio": _twilio, "sendgrid": _sendgrid, "smtp": _smtp}
 _lock = threading.Lock()
 _accounts: dict[str, Provider] = {}
 _inherited: list[dict[str, Provider]] = []

@@ -3,9 +3,6 @@
 A message is offered by one `POST /v3/mail/send`, without any retry. The SDK opens a connection at every call; below it
 lies a pool of kept-alive ones. Our id and attempt travel in `custom_args`, which every event brings back.
 
-Attachments are linked, not fetched: their URLs are appended to the text, under "Attachments:", one a line, and to the
-HTML as a list of links. So no stranger's URL is opened here, and a mail stays small.
-
 A mail's headers may be ours but for those that SendGrid reserves (x-sg-id, x-sg-eid, Received, DKIM-Signature,
 Content-Type, Content-Transfer-Encoding, To, From, Subject, Reply-To, CC, BCC): Message-ID is not one of them.
 
@@ -20,12 +17,11 @@ import base64
 import hmac
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from hashlib import sha256
-from html import escape
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import urllib3
@@ -36,31 +32,28 @@ from python_http_client.client import Response
 from python_http_client.exceptions import HTTPError
 from sendgrid import SendGridAPIClient
 from sendgrid.helpers.eventwebhook import EventWebhook, EventWebhookHeader
-from sendgrid.helpers.mail import Content, CustomArg, From, Header, Mail, MimeType, Personalization, ReplyTo, To
+from sendgrid.helpers.mail import Content, CustomArg, From, Header, Mail, Personalization, ReplyTo, To
 from sendgrid.helpers.mail.exceptions import ApiKeyIncludedException
 
-from providers import inbound_mail, sendgrid_errors, sendgrid_events
+from providers import inbound_mail, outbound_mail, sendgrid_errors, sendgrid_events
 from providers.base import (
     Accepted,
     Callback,
     CallbackPart,
     DeliveryReport,
+    FoundMessage,
     InboundMessage,
     OutboundMessage,
     Signature,
 )
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
 from providers.pool import Call, PooledClient, kept_alive
+from providers.sendgrid_activity import EmailActivity
 from providers.wire import as_provider_id, json_object, retry_after, wait_until
 
 logger = logging.getLogger(__name__)
 
-# SendGrid refuses a mail without a subject, and ours is optional.
-NO_SUBJECT = "(no subject)"
-# A line of a header may have 998 characters (RFC 5322 §2.1.1), and nobody folds ours.
-REFERENCES_BYTES = 900
-# Ids of mail that came in were written by strangers; what is none would have the whole mail refused.
-_MESSAGE_ID = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]+>")
+Told = TypeVar("Told")
 
 _MISCONFIGURED: Mapping[str, str] = {
     "no_credentials": "No credentials: set SENDGRID_API_KEY.",
@@ -87,6 +80,8 @@ class SendGridAccount:
     `webhook_public_key` is the verification key that SendGrid shows for its event webhook (base64 of DER), and
     `inbound_public_key` the one of Inbound Parse, "" when it is the same. `inbound_secret` is what may stand in the URL
     of Inbound Parse, as `secret=…`, where that is not signed. Without keys and secret no callback is believed.
+
+    `email_activity` says that the account has bought the Email Activity feed: doubts are then looked up in it.
     """
 
     def __init__(
@@ -98,6 +93,7 @@ class SendGridAccount:
         timeout: float,
         inbound_public_key: str = "",
         inbound_secret: str = "",
+        email_activity: bool = False,
         connections: int = 64,
         name: str = "sendgrid",
     ) -> None:
@@ -117,14 +113,19 @@ class SendGridAccount:
             self._sdk.client = PooledClient(self._pool, base_url, self._sdk.client.request_headers, [])
         except ValueError:
             self._misconfigured = "bad_base_url"
+        self._activity = EmailActivity(self._sdk.client, name) if email_activity else None
 
     async def send(self, message: OutboundMessage) -> Accepted:
-        """See `Provider.send`. The SDK's call runs in a thread of this account."""
+        """See `Provider.send`."""
+        return await self._ask(lambda: _accepted(self._sdk.send(_mail(message))), message)
+
+    async def _ask(self, ask: Callable[[], Told], message: OutboundMessage) -> Told:
+        """What the SDK's call is told, in a thread of this account and within its timeout. Raises `ProviderError`."""
         if self._misconfigured:
             raise Misconfigured(_MISCONFIGURED[self._misconfigured], code=self._misconfigured)
         call = Call()
         try:
-            under_way = self._threads.submit(self._offer, message, call)
+            under_way = self._threads.submit(_in_our_words, ask, call, message)
         except RuntimeError:
             raise NotSent("The connections to SendGrid were closed.", code="closed") from None
         try:
@@ -137,17 +138,6 @@ class SendGridAccount:
         except asyncio.CancelledError:
             call.give_up()
             raise
-
-    def _offer(self, message: OutboundMessage, call: Call) -> Accepted:
-        call.take()
-        try:
-            return _accepted(self._sdk.send(_mail(message)))
-        except ProviderError:
-            raise
-        except HTTPError as refusal:
-            raise _refused(refusal) from None
-        except Exception as error:  # whatever it is, the caller gets an outcome
-            raise _broken(error, call, message) from None
 
     async def close(self) -> None:
         """See `Provider.close`. Calls under way end as they would; no new one begins."""
@@ -191,8 +181,10 @@ class SendGridAccount:
     def media_credentials(self, url: str) -> None:
         """See `Provider.media_credentials`: attachments come with their mail."""
 
-    async def find(self, message: OutboundMessage, since: datetime) -> None:
-        """See `Provider.find`: nothing that SendGrid shows without its paid add-on proves an absence."""
+    async def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage] | None:
+        """See `Provider.find`: what was sent under this message's id. Nothing that SendGrid shows proves an absence."""
+        activity = self._activity
+        return await self._ask(lambda: activity.find(message, since), message) if activity else None
 
     async def ask(self, provider_message_id: str) -> None:
         """See `Provider.ask`: SendGrid sends its events for 24 hours until they are taken."""
@@ -202,6 +194,18 @@ class SendGridAccount:
         nothing: Sequence[CallbackPart] = ()
         for part in nothing:
             yield part
+
+
+def _in_our_words(ask: Callable[[], Told], call: Call, message: OutboundMessage) -> Told:
+    call.take()
+    try:
+        return ask()
+    except ProviderError:
+        raise
+    except HTTPError as refusal:
+        raise _refused(refusal) from None
+    except Exception as error:  # whatever it is, the caller gets an outcome
+        raise _broken(error, call, message) from None
 
 
 def _is_mail(callback: Callback) -> bool:
@@ -223,7 +227,7 @@ def _mail(message: OutboundMessage) -> Mail:
     """The mail as the SDK wants it. Raises Rejected for the one text that the SDK refuses to send."""
     mail = Mail()
     mail.from_email = _address(From(), message.sender)
-    mail.subject = message.subject or NO_SUBJECT
+    mail.subject = message.subject or outbound_mail.NO_SUBJECT
     recipient = Personalization()
     recipient.add_to(_address(To(), message.recipient))
     recipient.add_custom_arg(CustomArg("message_id", str(message.message_id)))
@@ -231,11 +235,11 @@ def _mail(message: OutboundMessage) -> Mail:
     mail.add_personalization(recipient)
     if message.reply_to:
         mail.reply_to = _address(ReplyTo(), message.reply_to)
-    for name, value in _headers(message).items():
+    for name, value in outbound_mail.headers(message).items():
         mail.add_header(Header(name, value))
     try:
         # SendGrid wants plain text before HTML, and refuses an empty value.
-        mail.content = [Content(kind, value) for kind, value in _contents(message) if value]
+        mail.content = [Content(kind, value) for kind, value in outbound_mail.contents(message) if value]
     except ApiKeyIncludedException:
         raise Rejected("The message contains a SendGrid API key.", code="api_key_included") from None
     return mail
@@ -245,22 +249,6 @@ def _address(address: Any, value: str) -> Any:
     # Given to the constructor it would be parsed once more, as if it might carry a name.
     address.email = value
     return address
-
-
-def _contents(message: OutboundMessage) -> Sequence[tuple[str, str]]:
-    text, html = message.body, message.html
-    if message.attachments:
-        # HTML alone stays alone: a text of nothing but links would hide it from readers that prefer text.
-        if text or not html:
-            text = "\n\n".join(filter(None, [text, "\n".join(["Attachments:", *message.attachments])]))
-        if html:
-            html += _links(message.attachments)
-    return [(MimeType.text, text), (MimeType.html, html)]
-
-
-def _links(urls: Sequence[str]) -> str:
-    items = "".join(f'<li><a href="{escape(url)}">{escape(url)}</a></li>' for url in urls)
-    return f"<p>Attachments:</p><ul>{items}</ul>"
 
 
 def _accepted(answer: Response) -> Accepted:
@@ -331,25 +319,6 @@ def _broken(error: Exception, call: Call, message: OutboundMessage) -> ProviderE
         type(error).__name__,
     )
     return Uncertain("The call to SendGrid ended in an unexpected way.", code="unexpected")
-
-
-def _headers(message: OutboundMessage) -> dict[str, str]:
-    """What makes a thread (RFC 5322 §3.6.4) and lets the recipient leave with one click (RFC 8058)."""
-    headers = {"Message-ID": message.message_id_header} if message.message_id_header else {}
-    if references := _references(message.references):
-        headers |= {"In-Reply-To": references[-1], "References": " ".join(references)}
-    if message.unsubscribe_url:
-        headers["List-Unsubscribe"] = f"<{message.unsubscribe_url}>"
-        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    return headers
-
-
-def _references(told: Sequence[str]) -> list[str]:
-    """As many as fit: the first, which begins the thread, and the newest."""
-    ids = [each for each in told if len(each) <= REFERENCES_BYTES and _MESSAGE_ID.fullmatch(each)]
-    while len(" ".join(ids)) > REFERENCES_BYTES:
-        del ids[1 if len(ids) > 2 else 0]
-    return ids
 
 
 def _public_key(text: str, setting: str) -> Any:

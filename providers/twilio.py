@@ -228,14 +228,15 @@ class TwilioAccount:
     def _check_credentials(self) -> None:
         if self._credentials is None:
             raise Misconfigured(
-                "No credentials: set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
+                f"No credentials: set {self.name.upper()}_ACCOUNT_SID and {self.name.upper()}_AUTH_TOKEN.",
                 code="no_credentials",
             )
 
     def _status_callback(self, message: OutboundMessage) -> Any:
         if self._callback_url is None:
             return values.unset
-        return f"{self._callback_url}?m={message.message_id}&a={message.attempt}{INSIST}"
+        query = f"m={message.message_id}&a={message.attempt}"
+        return f"{self._callback_url}{'&' if '?' in self._callback_url else '?'}{query}{INSIST}"
 
     async def close(self) -> None:
         """See `Provider.close`."""

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 
 from conversations.api.media import StorageUnavailable
 from providers import routes
-from providers.base import Callback
+from providers.base import Callback, Provider
 from providers.errors import UnreadableCallback
 from webhooks.models import Receipt, Refusal, StorageAway
 from webhooks.signatures import Forged, verify
@@ -75,8 +75,7 @@ class CallbackView(APIView):
 
     def take(self, request: Request, body: bytes) -> None:
         """Check a callback, keep it, apply it. Raises `PermissionDenied` or `ParseError`, with the reason."""
-        account = routes.account_named(self.provider)
-        assert account is not None, f"there is a door but no account named {self.provider}"
+        account = self.account(request)
         # As the provider sent and signed it: to our public URL, whatever a proxy made of that.
         headers = {name.lower(): value for name, value in request.headers.items()}
         callback = Callback(url=f"{settings.PUBLIC_URL}{request.get_full_path()}", body=body, headers=headers)
@@ -90,14 +89,23 @@ class CallbackView(APIView):
             self.refuse(Refusal.Reason.UNREADABLE, error)
             raise ParseError(str(error), code="unreadable_callback") from None
         try:
-            receipts = Receipt.objects.keep(self.provider, parts, verified=verified)
+            receipts = Receipt.objects.keep(account.name, parts, verified=verified)
         except StorageAway:
             raise StorageUnavailable from None  # providers come again after a 503
         if len(body) <= APPLIED_AT_ONCE_BYTES or not parts[0].body:
             for receipt in receipts[:APPLIED_AT_ONCE]:
                 receipt.apply()
 
-    def refuse(self, reason: str, error: Exception) -> None:
+    def account(self, request: Request) -> Provider:
+        """Return the account that `?p=` names, the first of this provider without it. Raises `PermissionDenied`."""
+        name = request.query_params.get("p", self.provider)
+        account = routes.account_named(name) if routes.kind_of(name) == self.provider else None
+        if account is None:
+            self.refuse(Refusal.Reason.FORGED, "it names no account of ours")
+            raise PermissionDenied("There is no such account.", code="unknown_account")
+        return account
+
+    def refuse(self, reason: str, error: object) -> None:
         """Count what is not let in."""
         logger.warning("%s: a callback was refused: %s", self.provider, error)
         Refusal.objects.count_one(self.provider, reason)
@@ -189,7 +197,8 @@ def statistics(provider: str) -> dict[str, Any]:
     """
     day_ago = timezone.now() - timedelta(days=1)
     took_effect = Q(result__in=[Receipt.Result.APPLIED, Receipt.Result.KEPT], error="")
-    came = Receipt.objects.filter(provider=provider, backfilled=False).exclude(payload__has_key="oversized")
+    accounts = [name for name in routes.account_names() if routes.kind_of(name) == provider]
+    came = Receipt.objects.filter(provider__in=accounts, backfilled=False).exclude(payload__has_key="oversized")
     receipts = came.filter(received_at__gte=day_ago).aggregate(
         total=Count("id"),
         processed=Count("id", filter=took_effect),

@@ -232,7 +232,7 @@ def outbound(values: dict[str, Any], request_id: str) -> Message:
     return Message(
         direction=Message.Direction.OUTBOUND,
         status=Status.PENDING,
-        provider=routes.ROUTES[values["type"]],
+        provider=routes.names_for(values["type"])[0],
         request_id=request_id,
         **values,
     )

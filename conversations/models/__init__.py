@@ -6,5 +6,6 @@ from conversations.models.idempotency import IdempotencyKey
 from conversations.models.media import Media
 from conversations.models.message import Message
 from conversations.models.opt_out import OptOut
+from conversations.models.pace import SenderPace
 
-__all__ = ["Conversation", "IdempotencyKey", "Media", "Message", "MessageEvent", "OptOut"]
+__all__ = ["Conversation", "IdempotencyKey", "Media", "Message", "MessageEvent", "OptOut", "SenderPace"]

@@ -1,10 +1,11 @@
 """Messages of which nobody knows what became of them, and when somebody asks."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection, models
+from django.db.models import Q
 from django.utils import timezone
 
 from conversations.models import statements
@@ -28,6 +29,10 @@ def settling_times() -> dict[str, Any]:
     }
 
 
+# What is at rest although the provider's id was never known: few, as an acceptance brings it.
+SETTLED_WITHOUT_AN_ID = sorted(MAY_HAVE_ARRIVED - {Status.SENDING, Status.UNCERTAIN})
+
+
 class DoubtQuerySet(models.QuerySet["Message"]):
     """How doubts begin, and who has to be asked about which."""
 
@@ -49,10 +54,11 @@ class DoubtQuerySet(models.QuerySet["Message"]):
         """Return sent messages whose provider has to be asked now what became of them; each comes due at its next."""
         return list(self.raw(statements.TAKE_OVERDUE_REPORTS, {"limit": limit, "steps": list(REPORT_STEPS)}))
 
-    def unnamed_between(self, provider: str, sender: str, recipient: str) -> "DoubtQuerySet":
-        """Return the messages of a pair that may be at the provider under an id that we do not know."""
-        pair = self.filter(provider=provider, sender=sender, recipient=recipient, direction="outbound")
-        return pair.filter(status__in=[*MAY_HAVE_ARRIVED], provider_message_id="")
+    def unnamed_between(self, provider: str, sender: str, recipient: str, since: datetime) -> "DoubtQuerySet":
+        """Return the messages of a pair that may be at the provider, since then, under an id that we do not know."""
+        pair = self.filter(provider=provider, sender=sender, recipient=recipient, provider_message_id="")
+        settled = Q(status__in=SETTLED_WITHOUT_AN_ID, updated_at__gte=since)
+        return pair.filter(Q(status=Status.SENDING) | Q(status=Status.UNCERTAIN) | settled)
 
     def owns(self, provider: str, provider_message_id: str) -> bool:
         """Say whether any message has this id at its provider."""

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
@@ -18,7 +19,7 @@ from conversations import mail_links
 from conversations.addresses import participants_key
 from conversations.models import statements
 from conversations.models.conversation import Conversation
-from conversations.models.doubt import REPORT_STEPS, DoubtQuerySet, settling_times
+from conversations.models.doubt import REPORT_STEPS, SETTLED_WITHOUT_AN_ID, DoubtQuerySet, settling_times
 from conversations.models.event import MessageEvent
 from conversations.models.opt_out import OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
@@ -101,6 +102,29 @@ def _inserted(message: "Message", row: Sequence[Any]) -> "Message":
     return message
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """On which terms messages are claimed: for which accounts, the preferred one first, and for how long.
+
+    A message keeps the account that it is planned for if that is among them, else it gets the first; `reasons` tell
+    why (`code` and `sentence` by the account's name). `as_of` is the time that counts for expiry, None for now.
+    """
+
+    accounts: Sequence[str]
+    reasons: Mapping[str, Mapping[str, str]]
+    lease: timedelta
+    as_of: datetime | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return it as the statement takes it."""
+        return {
+            "accounts": list(self.accounts),
+            "reasons": json.dumps(self.reasons),
+            "lease": self.lease,
+            "as_of": self.as_of,
+        }
+
+
 class MessageQuerySet(DoubtQuerySet):
     """What is done to many messages, and how one is made."""
 
@@ -130,22 +154,18 @@ class MessageQuerySet(DoubtQuerySet):
             cursor.execute(statements.OPEN_CONVERSATION + statements.INSERT_MESSAGE, parameters)
             return _inserted(message, cursor.fetchone())
 
-    def claim(
-        self, channel: Channel, *, limit: int, lease: timedelta, as_of: datetime | None = None
-    ) -> list["Message"]:
-        """Take up to `limit` due messages of a channel, longest due first: they are `sending`, one attempt further.
+    def claim(self, channel: Channel, offer: "Offer", *, limit: int) -> list["Message"]:
+        """Take up to `limit` due messages of a channel, longest due first: they are `sending`, one attempt further,
+        each with an account of the offer as its `provider`.
 
-        None that has expired, be it now or `as_of` the time at which the clock was stopped. Messages of one
-        conversation leave in the order they were accepted, one in flight at a time. Safe to call from any number of
-        workers at once: none waits for another, none gets what another has.
+        None that has expired. Messages of one conversation leave in the order they were accepted, one in flight at a
+        time. Safe to call from any number of workers at once: none waits for another, none gets what another has.
         """
-        parameters = {"channel": channel, "limit": limit, "lease": lease, "as_of": as_of}
-        return list(self.raw(statements.CLAIM_DUE, parameters))
+        return list(self.raw(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()}))
 
-    def claim_one(self, message: "Message", *, lease: timedelta, as_of: datetime | None = None) -> list["Message"]:
+    def claim_one(self, message: "Message", offer: "Offer") -> list["Message"]:
         """Take this message, by the same rules. A list of one or none."""
-        parameters = {"id": message.pk, "limit": 1, "lease": lease, "as_of": as_of}
-        return list(self.raw(statements.CLAIM_ONE, parameters))
+        return list(self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()}))
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Write how attempts ended, each with its event; return the ids of the rows that this changed.
@@ -176,20 +196,20 @@ class MessageQuerySet(DoubtQuerySet):
             return True
 
     def _reported_on(self, provider: str, report: DeliveryReport) -> "Message | None":
-        outbound = self.filter(provider=provider, direction=Message.Direction.OUTBOUND).select_for_update()
+        outbound = self.filter(direction=Message.Direction.OUTBOUND).select_for_update()
         if report.message_id is not None:
-            return outbound.filter(pk=report.message_id).first()
+            message = outbound.filter(pk=report.message_id).first()
+            return message if message and message.may_have_been_offered_to(provider) else None
         if not report.provider_message_id:
             return None
-        return outbound.filter(provider_message_id=report.provider_message_id).first()
+        return outbound.filter(provider=provider, provider_message_id=report.provider_message_id).first()
 
-    def expire_overdue(self, *, limit: int) -> int:
-        """End `pending` messages that are past `expires_at` as `expired`; return how many.
-
-        While an account is paused the clock of its messages stands still.
+    def expire_overdue(self, channel: Channel, *, limit: int, as_of: datetime | None = None) -> int:
+        """End `pending` messages of a channel that were past `expires_at` now, or at the time at which their clock was
+        stopped, as `expired`; return how many.
         """
         with connection.cursor() as cursor:
-            cursor.execute(statements.EXPIRE_OVERDUE, {"limit": limit})
+            cursor.execute(statements.EXPIRE_OVERDUE, {"channel": channel, "limit": limit, "as_of": as_of})
             return int(cursor.rowcount)
 
     def due(self, channel: Channel, *, as_of: datetime | None = None) -> "MessageQuerySet":
@@ -198,20 +218,20 @@ class MessageQuerySet(DoubtQuerySet):
         due = self.filter(type=channel, status=Status.PENDING, next_attempt_at__lte=now, expires_at__gt=as_of or now)
         return due.order_by("next_attempt_at")
 
-    def wake(self, account: str, channel: str, stopped_at: datetime | None) -> None:
-        """Let what waited for an account go on: at once where it was unreachable, not before its time otherwise.
+    def wake(self, channel: str, stopped_at: datetime | None) -> None:
+        """Let what waited on a channel go on: at once where nobody was reachable, not before its time otherwise.
 
         `stopped_at` is since when the clock stood still: messages live on by what they spent of that time waiting.
         """
-        stopped = {"account": account, "channel": channel, "stopped_at": stopped_at, "unreachable": list(UNREACHABLE)}
+        stopped = {"channel": channel, "stopped_at": stopped_at, "unreachable": list(UNREACHABLE)}
         with connection.cursor() as cursor:
             cursor.execute(statements.WAKE, stopped)
 
 
 @receiver(account_resumed)
-def wake_what_waited(account: str, channel: str, stopped_at: datetime | None, **_: Any) -> None:
+def wake_what_waited(channel: str, stopped_at: datetime | None, **_: Any) -> None:
     """Do so in the transaction that lets the account go on, so that nothing expires in between."""
-    Message.objects.wake(account, channel, stopped_at)
+    Message.objects.wake(channel, stopped_at)
 
 
 class Message(models.Model):
@@ -338,6 +358,11 @@ class Message(models.Model):
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="messages_to_expire"),
             models.Index(fields=["settle_at"], condition=Q(status="uncertain"), name="messages_to_settle"),
             models.Index(fields=["report_due_at"], condition=Q(status="sent"), name="messages_to_ask_about"),
+            models.Index(
+                fields=["sender", "recipient"],
+                condition=Q(provider_message_id="", status__in=SETTLED_WITHOUT_AN_ID),
+                name="messages_without_provider_id",
+            ),
             models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
             models.Index(fields=["conversation", "-created_at", "-id"], name="messages_of_conversation"),
             models.Index(
@@ -389,6 +414,10 @@ class Message(models.Model):
             "reply_to": mail_links.reply_address(self.id),
             "unsubscribe_url": mail_links.unsubscribe_url(self.id) if self.unsubscribe else "",
         }
+
+    def may_have_been_offered_to(self, account: str) -> bool:
+        """Whether an account may know of this message: its own, or one that it was moved away from."""
+        return account == self.provider or account in settings.ROUTES[self.type]
 
     def take_mail_headers(self) -> None:
         """Take the headers by which an answer finds back to this outbound mail, and by which it answers its parent."""

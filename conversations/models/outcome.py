@@ -25,6 +25,8 @@ class Outcome:
     error_message: str = ""
     retry_in: float | None = None
     """Seconds until the next try; set exactly when `status` is pending."""
+    next_account: str = ""
+    """The account that is to be tried next in place of this one, "" for the same."""
     unspent_lease: datetime | None = None
     """Set to the lease's end when the message itself was not tried, so that the attempt is given back."""
     opted_out: bool = False
@@ -46,6 +48,7 @@ def outcome_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
         "segments": [outcome.segments for outcome in outcomes],
         "error_codes": [outcome.error_code for outcome in outcomes],
         "error_messages": [outcome.error_message for outcome in outcomes],
+        "next_accounts": [outcome.next_account for outcome in outcomes],
         "retry_in": [outcome.retry_in for outcome in outcomes],
         "unspent_leases": [outcome.unspent_lease for outcome in outcomes],
         "moves_from": [source for source, _ in moves],

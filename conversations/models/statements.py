@@ -80,7 +80,7 @@ FROM message""".replace(
 # earlier message that falls due between two snapshots, is closed by a unique index.
 CLAIM = """
 WITH free AS MATERIALIZED (
-    SELECT id FROM conversations_message AS due
+    SELECT id, provider AS planned FROM conversations_message AS due
     WHERE due.status = 'pending' AND {which}
       AND due.next_attempt_at <= statement_timestamp()
       AND due.expires_at > COALESCE(%(as_of)s::timestamptz, statement_timestamp())
@@ -96,12 +96,24 @@ WITH free AS MATERIALIZED (
     ORDER BY due.next_attempt_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
+),
+claimed AS (
+    UPDATE conversations_message AS message
+    SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL,
+        provider = CASE WHEN planned = ANY(%(accounts)s) THEN planned ELSE (%(accounts)s::text[])[1] END,
+        lease_expires_at = statement_timestamp() + %(lease)s, updated_at = statement_timestamp()
+    FROM free WHERE message.id = free.id
+    RETURNING message.*, {opted_out} AS recipient_opted_out, planned
+),
+event AS (
+    INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
+    SELECT id, 'failover', 'observed', attempts, COALESCE(%(reasons)s::jsonb #>> ARRAY[planned, 'code'], ''),
+        left(COALESCE(planned || ' is stopped: ' || (%(reasons)s::jsonb #>> ARRAY[planned, 'sentence']),
+            'This attempt is not for ' || planned || '.') || ' ' || provider || ' is tried.', 500),
+        statement_timestamp()
+    FROM claimed WHERE provider <> planned
 )
-UPDATE conversations_message AS message
-SET status = 'sending', attempts = attempts + 1, next_attempt_at = NULL,
-    lease_expires_at = statement_timestamp() + %(lease)s, updated_at = statement_timestamp()
-FROM free WHERE message.id = free.id
-RETURNING message.*, {opted_out} AS recipient_opted_out"""
+SELECT * FROM claimed"""
 
 _CLAIMED_OPTED_OUT = OPTED_OUT.format(
     channel_type="CASE message.type WHEN 'email' THEN 'email' ELSE 'sms' END",
@@ -118,9 +130,10 @@ RECORD_OUTCOMES = """
 WITH outcome AS (
     SELECT * FROM unnest(
         %(ids)s::uuid[], %(attempts)s::int[], %(statuses)s::text[], %(provider_message_ids)s::text[],
-        %(segments)s::int[], %(error_codes)s::text[], %(error_messages)s::text[], %(retry_in)s::float[],
-        %(unspent_leases)s::timestamptz[])
-    AS o (id, attempt, status, provider_message_id, segments, error_code, error_message, retry_in, unspent_lease)
+        %(segments)s::int[], %(error_codes)s::text[], %(error_messages)s::text[], %(next_accounts)s::text[],
+        %(retry_in)s::float[], %(unspent_leases)s::timestamptz[])
+    AS o (id, attempt, status, provider_message_id, segments, error_code, error_message, next_account, retry_in,
+        unspent_lease)
 ),
 allowed AS (SELECT * FROM unnest(%(moves_from)s::text[], %(moves_to)s::text[]) AS a (from_status, to_status)),
 held AS MATERIALIZED (
@@ -136,6 +149,7 @@ moved AS (
         attempts = CASE WHEN o.unspent_lease IS NULL THEN m.attempts ELSE m.attempts - 1 END,
         next_attempt_at = CASE
             WHEN o.status = 'pending' THEN statement_timestamp() + o.retry_in * interval '1 second' END,
+        provider = COALESCE(NULLIF(o.next_account, ''), m.provider),
         provider_message_id = COALESCE(NULLIF(o.provider_message_id, ''), m.provider_message_id),
         segments = COALESCE(o.segments, m.segments),
         sent_at = CASE WHEN o.status = 'sent' THEN statement_timestamp() ELSE m.sent_at END,
@@ -144,7 +158,7 @@ moved AS (
     FROM outcome AS o JOIN held ON held.id = o.id
     WHERE m.id = o.id AND m.attempts = o.attempt AND (m.status, o.status) IN (SELECT * FROM allowed)
       AND (o.unspent_lease IS NULL OR m.lease_expires_at = o.unspent_lease)
-    RETURNING m.id, o.status, o.attempt, o.error_code, o.error_message, o.unspent_lease
+    RETURNING m.id, o.status, o.attempt, o.error_code, o.error_message, o.next_account, o.unspent_lease
 ),
 outrun AS (
     UPDATE conversations_message AS m
@@ -158,7 +172,10 @@ outrun AS (
 event AS (
     INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
     SELECT id, status, 'observed', attempt, error_code,
-        CASE WHEN status = 'sent' THEN 'The provider accepted it.' ELSE error_message END, statement_timestamp()
+        CASE WHEN status = 'sent' THEN 'The provider accepted it.'
+             WHEN next_account <> '' THEN left(error_message || ' ' || next_account || ' is tried next.', 500)
+             ELSE error_message END,
+        statement_timestamp()
     FROM moved
     WHERE unspent_lease IS NULL OR status <> 'pending' OR error_code <> '' AND NOT EXISTS (
         SELECT FROM conversations_messageevent AS said
@@ -186,10 +203,8 @@ SELECT id, 'uncertain', 'assumed', attempts, error_code, error_message, statemen
 EXPIRE_OVERDUE = """
 WITH overdue AS MATERIALIZED (
     SELECT id FROM conversations_message AS m
-    WHERE status = 'pending' AND expires_at <= statement_timestamp() AND NOT EXISTS (
-        SELECT FROM providers_accountstate AS paused
-        WHERE paused.account = m.provider AND paused.channel = m.type AND paused.state = 'paused'
-          AND paused.since < m.expires_at)
+    WHERE status = 'pending' AND type = %(channel)s
+      AND expires_at <= COALESCE(%(as_of)s::timestamptz, statement_timestamp())
     ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ),
 moved AS (
@@ -210,7 +225,7 @@ FROM moved"""
 WAKE = """
 WITH waiting AS MATERIALIZED (
     SELECT id FROM conversations_message
-    WHERE status IN ('pending', 'sending', 'uncertain') AND provider = %(account)s AND type = %(channel)s AND (
+    WHERE status IN ('pending', 'sending', 'uncertain') AND type = %(channel)s AND (
         expires_at > %(stopped_at)s::timestamptz
         OR error_code = ANY(%(unreachable)s) AND next_attempt_at > statement_timestamp())
     ORDER BY id FOR UPDATE

@@ -2,14 +2,18 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.db import connection, connections
 
 from conversations import delivery
 from conversations.models import Message
+from conversations.models.message import Offer
 from providers import breaker, routes
 from providers.tests.conftest import sandbox  # noqa: F401
+
+LEASE = timedelta(seconds=60)
 
 
 def in_threads(count, work):
@@ -23,6 +27,16 @@ def in_threads(count, work):
 
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(closing, range(count)))
+
+
+def offer(channel="sms", lease=LEASE, **more):
+    """The terms on which a worker claims while all accounts run."""
+    return Offer(routes.names_for(channel), {}, lease, **more)
+
+
+def claim(channel="sms", limit=1):
+    """Take due messages as a worker does."""
+    return Message.objects.claim(channel, offer(channel), limit=limit)
 
 
 def somebody_waits_for_a_lock():

@@ -9,6 +9,7 @@ from django.utils import timezone
 from conversations.models import Message
 from conversations.models.outcome import Outcome
 from conversations.models.status import Status
+from conversations.tests.conftest import offer
 
 pytestmark = pytest.mark.django_db
 
@@ -16,7 +17,7 @@ LEASE = timedelta(seconds=60)
 
 
 def claim(channel="sms", limit=50):
-    return Message.objects.claim(channel, limit=limit, lease=LEASE)
+    return Message.objects.claim(channel, offer(channel), limit=limit)
 
 
 def finish(message, status=Status.SENT, **values):
@@ -135,10 +136,10 @@ def test_two_of_one_line_can_never_be_in_flight(accept):
 
 def test_a_message_is_not_claimed_by_name_before_those_in_front_of_it(accept):
     _, second = accept(), accept()
-    assert Message.objects.claim_one(second, lease=LEASE) == []
+    assert Message.objects.claim_one(second, offer()) == []
 
 
 def test_one_message_can_be_claimed_by_name_and_only_once(accept):
     message, _ = accept(), accept(recipient="+15550000001")
-    assert [each.pk for each in Message.objects.claim_one(message, lease=LEASE)] == [message.pk]
-    assert Message.objects.claim_one(message, lease=LEASE) == []
+    assert [each.pk for each in Message.objects.claim_one(message, offer())] == [message.pk]
+    assert Message.objects.claim_one(message, offer()) == []

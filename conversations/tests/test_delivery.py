@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from django.db import OperationalError, connection
@@ -10,6 +9,7 @@ from django.db import OperationalError, connection
 from conversations import delivery
 from conversations.models import Message
 from conversations.models.status import Status
+from conversations.tests.conftest import claim
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,8 +103,8 @@ def test_a_message_that_was_not_sent_is_tried_again_when_its_time_comes(accept, 
 @pytest.mark.parametrize(("seconds_left", "begun"), [(3, False), (5.5, False), (30, True)])
 def test_no_call_begins_when_the_lease_leaves_no_time_for_it_and_its_margin(accept, providers, seconds_left, begun):
     accept()
-    claimed = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
-    calls = delivery.Calls(delivery.routes.account_for("sms"))
+    claimed = claim("sms")
+    calls = delivery.Calls("sms")
     calls.begin(claimed, lease_began=delivery.time.monotonic() - 60 + seconds_left)
     delivery.record(calls.wait(5))
     message = Message.objects.get()
@@ -192,7 +192,7 @@ def test_retry_delays_double_up_to_the_ceiling_and_never_undercut_the_providers_
 def test_an_id_that_another_message_has_is_explained_and_harms_no_neighbour(accept):
     owner, clashing, neighbour = (accept(recipient=f"+1555000000{number}") for number in range(3))
     Message.objects.filter(pk=owner.pk).update(provider_message_id="SM1")
-    Message.objects.claim("sms", limit=3, lease=timedelta(seconds=60))
+    claim("sms", 3)
     delivery.record(
         [
             delivery.Outcome(message_id=clashing.pk, attempt=1, status=Status.SENT, provider_message_id="SM1"),
@@ -227,7 +227,7 @@ def test_an_adapter_that_breaks_is_a_doubt_and_never_a_call_without_end(accept, 
         async def send(self, message):
             raise BaseException
 
-    monkeypatch.setattr(delivery.routes, "account_for", lambda channel: Broken())
+    monkeypatch.setattr(delivery.routes, "accounts_for", lambda channel: {"twilio": Broken()})
     accept()
     assert delivery.deliver_due("sms") == {"uncertain": 1}
     assert Message.objects.get().error_code == "unexpected"

@@ -11,7 +11,7 @@ from django.utils import timezone
 from conversations.models import Message
 from conversations.models.outcome import Outcome
 from conversations.models.status import MOVES, Status
-from conversations.tests.conftest import somebody_waits_for_a_lock
+from conversations.tests.conftest import claim, somebody_waits_for_a_lock
 from providers.base import DeliveryReport
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 def sending(accept):
     """A message that a worker holds in its first attempt."""
     accept()
-    [message] = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    [message] = claim("sms")
     return message
 
 
@@ -76,7 +76,7 @@ def test_what_was_not_begun_goes_back_without_spending_its_attempt(sending):
 def test_an_attempt_is_given_back_once_even_if_that_is_written_twice(sending):
     lease = sending.lease_expires_at
     record(sending, Status.PENDING, retry_in=0, unspent_lease=lease)
-    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    claim("sms")
     assert record(sending, Status.PENDING, retry_in=0, unspent_lease=lease) == set()
     assert (sending.status, sending.attempts) == ("sending", 1)
 
@@ -88,7 +88,7 @@ def test_a_lost_answer_is_a_doubt(sending):
 
 def test_an_outcome_of_an_attempt_that_is_over_changes_nothing(sending):
     record(sending, Status.PENDING, retry_in=0)
-    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    claim("sms")
     assert record(sending, Status.FAILED, attempt=1) == set()
     assert (sending.status, sending.attempts) == ("sending", 2)
 
@@ -110,14 +110,14 @@ def test_a_running_lease_is_left_alone(sending):
 def test_pending_past_its_time_expires(accept):
     message = accept()
     Message.objects.update(expires_at=timezone.now())
-    assert Message.objects.expire_overdue(limit=10) == 1
+    assert Message.objects.expire_overdue("sms", limit=10) == 1
     message.refresh_from_db()
     assert (message.status, message.error_code) == ("expired", "expired")
 
 
 def test_only_pending_expires(sending):
     Message.objects.update(expires_at=timezone.now())
-    assert Message.objects.expire_overdue(limit=10) == 0
+    assert Message.objects.expire_overdue("sms", limit=10) == 0
 
 
 @pytest.mark.parametrize("order", sorted(set(itertools.permutations(["answer", "sent", "delivered", "delivered"]))))
@@ -160,7 +160,7 @@ def test_a_report_counts_for_messages_of_its_own_provider_only(sending):
 @pytest.mark.parametrize("order", [[1, 2], [2, 1]])
 def test_what_one_attempt_delivered_no_other_attempt_takes_back(sending, order):
     record(sending, Status.PENDING, retry_in=0)
-    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    claim("sms")
     for attempt in order:
         report(sending, {1: "delivered", 2: "undelivered"}[attempt], attempt=attempt)
     assert sending.status == "delivered"
@@ -169,7 +169,7 @@ def test_what_one_attempt_delivered_no_other_attempt_takes_back(sending, order):
 @pytest.mark.django_db(transaction=True)
 def test_two_reports_at_once_end_as_if_one_had_come_first(accept):
     accept()
-    [message] = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    [message] = claim("sms")
     with ThreadPoolExecutor(1) as another:
         with transaction.atomic():
             report(message, "delivered")
@@ -211,7 +211,7 @@ def test_a_report_that_it_was_sent_stops_a_retry(sending):
 
 def test_a_report_on_an_earlier_attempt_can_only_raise_it_to_delivered(sending):
     record(sending, Status.PENDING, retry_in=0)
-    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    claim("sms")
     report(sending, "undelivered", attempt=1)
     assert sending.status == "sending"
     report(sending, "delivered", attempt=1)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from conversations import delivery, mail_links, receiving
 from conversations.keywords import keyword_in
 from conversations.models import Message, OptOut
+from conversations.tests.conftest import claim
 from providers.base import DeliveryReport, InboundMessage
 
 pytestmark = pytest.mark.django_db
@@ -134,7 +135,7 @@ def test_twilios_own_refusal_opts_out(accept, providers):
 @pytest.fixture
 def mailed(accept):
     message = accept(type="email", sender="ann@example.com", recipient="Bob@example.com", provider="sendgrid")
-    Message.objects.claim("email", limit=1, lease=LEASE)
+    claim("email")
     return message
 
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from conversations import delivery, settling, tasks
 from conversations.models import Message
-from conversations.tests.conftest import forget_accounts
+from conversations.tests.conftest import claim, forget_accounts
 
 pytestmark = pytest.mark.django_db
 
@@ -185,7 +185,7 @@ def test_twins_with_other_pictures_are_never_settled_by_their_number(accept, pro
 def test_twins_in_flight_are_waited_for_past_the_time_for_doubt(accept, providers):
     doubt(accept, providers, "reset_accepted")
     accept("thread")
-    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    claim("sms")
     come_due(settle_by=timezone.now())
     assert dict(settling.settle_due()) == {"waiting": 1}
 
@@ -243,7 +243,7 @@ def test_a_provider_that_did_not_answer_the_last_time_is_asked_again(accept, pro
 def test_a_twin_in_flight_keeps_the_others_waiting(accept, providers):
     message = doubt(accept, providers, "reset_accepted")
     accept("thread")
-    Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    claim("sms")
     assert look() == {"waiting": 1}
     assert statuses(message) == ["uncertain"]
 
@@ -274,6 +274,62 @@ def test_a_mail_in_doubt_waits_for_its_events_and_is_then_held(accept, providers
     assert message.events.last().evidence == "assumed"
 
 
+@pytest.fixture
+def activity(providers, settings):
+    """SendGrid's account has the add-on that shows what became of mails."""
+    settings.SENDGRID_EMAIL_ACTIVITY = True
+    forget_accounts()
+    return providers
+
+
+def test_a_mail_that_sendgrids_activity_shows_was_sent(accept, activity):
+    message = mail(accept, activity)
+    assert look() == {"sent": 1}
+    message.refresh_from_db()
+    [entry] = activity.ledger()
+    assert (message.status, message.provider_message_id) == ("sent", entry["provider_message_id"])
+
+
+def test_mails_with_the_same_words_are_told_apart_by_our_ids(accept, activity):
+    lost, arrived = mail(accept, activity, "reset"), mail(accept, activity)
+    come_due(settle_by=timezone.now())
+    settling.settle_due()
+    assert statuses(lost, arrived) == ["unresolved", "sent"]
+
+
+def test_a_mail_that_the_activity_does_not_show_may_still_come(accept, activity):
+    message = mail(accept, activity, "reset")
+    for _ in range(3):
+        assert look() == {"waiting": 1}
+    message.refresh_from_db()
+    assert (message.status, message.looks) == ("uncertain", 0)
+
+
+def test_an_activity_that_can_not_be_asked_lets_no_doubt_last_for_ever(accept, activity, settings):
+    message = mail(accept, activity)
+    settings.SENDGRID_BASE_URL = "http://127.0.0.1:9"
+    forget_accounts()
+    assert look() == {"waiting": 1}
+    come_due(settle_by=timezone.now())
+    assert dict(settling.settle_due()) == {"unresolved": 1}
+    assert statuses(message) == ["unresolved"]
+
+
+def test_a_text_that_was_held_long_ago_is_no_twin_of_todays(accept, providers):
+    held = doubt(accept, providers, "reset")
+    Message.objects.update(status="unresolved", settle_at=None, updated_at=timezone.now() - timedelta(hours=1))
+    message = doubt(accept, providers, "reset_accepted")
+    assert look() == {"sent": 1}
+    assert statuses(held, message) == ["unresolved", "sent"]
+
+
+def test_a_text_that_was_held_just_now_may_be_what_the_provider_shows(accept, providers):
+    doubt(accept, providers, "reset")
+    Message.objects.update(status="unresolved", settle_at=None, updated_at=timezone.now())
+    doubt(accept, providers, "reset_accepted")
+    assert look() == {"waiting": 1}
+
+
 @pytest.mark.parametrize("by", ["message", "setting"])
 def test_a_mail_is_sent_again_where_that_was_asked_for_and_says_that_it_may_be_twice(accept, providers, settings, by):
     settings.ON_UNRESOLVED = {**settings.ON_UNRESOLVED, "email": "resend" if by == "setting" else "hold"}
@@ -293,7 +349,7 @@ def test_a_message_that_asks_to_be_held_is_held_whatever_the_setting_says(accept
 
 def test_the_time_of_settling_counts_from_the_leases_end(accept, settings):
     accept()
-    [message] = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    [message] = claim("sms")
     Message.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=5))
     tasks.sweep()
     lease_end = timezone.now() - timedelta(seconds=5)

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from conversations import tasks
 from conversations.models import Message
+from conversations.tests.conftest import offer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,7 +96,7 @@ def test_the_sweep_does_not_ring_where_a_ring_lies_nor_before_anybody_could_answ
 
 def test_the_sweep_doubts_lost_workers_and_ends_what_is_past_its_time(accept, broker):
     held, late = accept(), accept(recipient="+15550000001")
-    Message.objects.claim_one(held, lease=timedelta(0))
+    Message.objects.claim_one(held, offer(lease=timedelta(0)))
     Message.objects.filter(pk=late.pk).update(expires_at=timezone.now())
     assert tasks.sweep() == "uncertain 1, expired 1, rang nobody"
 
@@ -130,7 +131,7 @@ def test_what_is_due_and_can_not_be_claimed_is_not_rung_for_at_once(accept, brok
     if waits_for == "the sweep":
         Message.objects.update(expires_at=timezone.now())
     else:
-        Message.objects.claim_one(in_flight, lease=timedelta(seconds=60))
+        Message.objects.claim_one(in_flight, offer())
     assert tasks.send_sms(str(due.pk)) == "nothing due"
 
 
@@ -156,6 +157,6 @@ def test_who_stops_for_the_time_rings_for_what_is_left(accept, broker, providers
 
 def test_who_is_behind_a_message_in_flight_does_not_ring(accept, broker, providers):
     in_flight, behind = accept(), accept()
-    Message.objects.claim_one(in_flight, lease=timedelta(seconds=60))
+    Message.objects.claim_one(in_flight, offer())
     assert tasks.send_sms(str(behind.pk)) == "nothing due"
     assert broker.llen("sms") == 0

@@ -6,6 +6,8 @@ import redis
 from django.db import OperationalError
 from django.utils import timezone
 
+from conversations.models import Message
+from conversations.tests.conftest import accept  # noqa: F401
 from messaging_project import health
 from messaging_project.celery import QUEUES, HeartbeatStep, beat_for_sweep
 from messaging_project.models import Heartbeat
@@ -63,6 +65,14 @@ def test_a_stopped_account_is_named_and_no_reason_to_restart_us(client, alive):
     assert (twilio["status"], sorted(twilio["channels"]), twilio["reason"]) == ("paused", ["mms", "sms"], "20003")
     assert twilio["since"]
     assert sendgrid == {"status": "running"}
+
+
+def test_doubts_of_an_account_that_is_no_more_are_counted(client, alive, accept):  # noqa: F811
+    accept(provider="twilio_former")
+    now = timezone.now()
+    Message.objects.update(status="uncertain", next_attempt_at=None, settle_at=now, settle_by=now)
+    providers = ask(client, "/health")[1]["checks"]["providers"]
+    assert (providers["status"], providers["twilio_former"]) == ("degraded", {"status": "missing", "uncertain": 1})
 
 
 def test_a_stopped_account_hides_no_trouble_of_our_own(client):

@@ -38,6 +38,11 @@ def test_sound_settings_start():
         ({"DATABASE_URL": ""}, "DATABASE_URL=postgres://"),
         ({"REDIS_URL": ""}, "REDIS_URL=redis://"),
         ({"LEASE_SECONDS": "25"}, "set it above PROVIDER_TIMEOUT_SECONDS (20) + 5"),
+        ({"ROUTE_SMS": "sendgrid"}, "for sms an account is called twilio, or"),
+        ({"ROUTE_EMAIL": "sendgrid,smtp,sendgrid"}, "ROUTE_EMAIL=sendgrid,smtp,sendgrid is no list of accounts"),
+        ({"ROUTE_EMAIL": "sendgrid,Twilio"}, "an account is called sendgrid or smtp"),
+        ({"SENDER_RATES": "long_code=0"}, "how many messages a second may leave, above 0"),
+        ({"SENDER_RATES": "longcode=1"}, "one of alphanumeric, email, long_code"),
     ],
 )
 def test_what_is_unsafe_refuses_to_start_and_names_the_mend(values, mend):
@@ -58,6 +63,17 @@ def test_what_is_unsafe_refuses_to_start_and_names_the_mend(values, mend):
 def test_requests_without_a_key_are_taken_with_debug_on_a_loopback_url_only(debug, public_url, trusted):
     started = start("settings.TRUST_LOCAL_REQUESTS", DEBUG=debug, PUBLIC_URL=public_url)
     assert started.stdout.strip() == str(trusted)
+
+
+def test_a_further_account_has_settings_of_its_own_and_inherits_no_secret():
+    given = {"ROUTE_SMS": "twilio,twilio_backup", "TWILIO_AUTH_TOKEN": "one", "TWILIO_BACKUP_ACCOUNT_SID": "AC2"}
+    given |= {"TWILIO_BASE_URL": "https://api.example.com", "TWILIO_BACKUP_SUBACCOUNT_TOKENS": "AC3=three"}
+    names = ("ACCOUNT_SID", "AUTH_TOKEN", "BASE_URL", "SUBACCOUNT_TOKENS")
+    started = start(
+        f"[getattr(settings, 'TWILIO_BACKUP_' + name) for name in {names}], settings.ROUTES['mms']", **given
+    )
+    own = ["AC2", "", "https://api.example.com", {"AC3": "three"}]
+    assert started.stdout.strip() == f"{own} {['twilio', 'twilio_backup']}"
 
 
 def test_a_value_that_begins_with_a_dollar_is_itself():

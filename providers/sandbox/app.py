@@ -12,7 +12,9 @@ Beside the providers' own paths it has these:
                        {"drop_percent", "duplicate_percent", "reorder_percent"}: of a hundred callbacks so many never
                        come, come twice, come after the next one of the same message; {"inbound_retries"}: how often
                        (0 to 5) Twilio repeats an inbound message that was not taken, as #rc=N&rp=all on the number's
-                       URL would have it. All but the times are 0 at first; answers the times and what is not 0
+                       URL would have it; {"activity_lag_ms"}: how long until SendGrid's Email Activity shows a mail;
+                       {"activity_per_minute"}, 6 at first: how many requests that takes. The others but the times are
+                       0 at first; answers the times and what is not as at first
     POST   /inbound    somebody writes to us: {"type": "sms", "mms" or "email", "from", "to", "body", "count": 1,
                        "wait": false}; for sms and mms "opt_out_type" (STOP, START, HELP); for email "subject", "html",
                        "in_reply_to", "references", "auto_submitted" and "raw": true for raw MIME; for mms (by default a

@@ -1,4 +1,6 @@
-"""SendGrid's door: `POST /v3/mail/send`, with the refusals of its "Mail Send errors" page.
+"""SendGrid's door: `POST /v3/mail/send`, with the refusals of its "Mail Send errors" page, and `GET /v3/messages`, the
+Email Activity feed, as
+https://www.twilio.com/docs/sendgrid/api-reference/email-activity/filter-all-messages shows it.
 
 A sender `unverified@any.domain` is refused with the 403 of a sender identity that was not verified.
 """
@@ -7,17 +9,31 @@ import hmac
 import json
 import re
 import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from itertools import islice
 from typing import Any, Never
 
 from aiohttp import web
 
-from providers.sandbox.callbacks import SendGridCallbacks
+from providers.sandbox.callbacks import SendGridCallbacks, sendgrid_stages
 from providers.sandbox.faults import ACCEPTING, Faults, lost_answer
 from providers.sandbox.ledger import Entry, Ledger, attempt_number, now
 from providers.sandbox.settings import Dials, SandboxSettings
 
 HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#"
 ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+# The only query of the feed that is understood here.
+UNIQUE_ARG = re.compile(r"""\(?unique_args\['([^']+)'\]="([^"]*)"\)?""")
+MOST_ROWS = 1_000
+ACTIVITY = {
+    "processed": "processed",
+    "dropped": "not_delivered",
+    "delivered": "delivered",
+    "bounce": "not_delivered",
+}
 FAULTS = {
     "401": (401, "The provided authorization grant is invalid, expired, or revoked"),
     "429": (429, "too many requests"),
@@ -51,16 +67,28 @@ class SendGridDoor:
         self._ledger = ledger
         self._faults = faults
         self._callbacks = callbacks
+        self._activity_asked: deque[float] = deque()
 
     def routes(self) -> list[web.RouteDef]:
-        """`POST /v3/mail/send`, the only call of the API that is served."""
-        return [web.post("/v3/mail/send", self.answer)]
+        """`POST /v3/mail/send` and `GET /v3/messages`, the only calls of the API that are served."""
+        return [web.post("/v3/mail/send", self.answer), web.get("/v3/messages", self.activity)]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """202 with X-Message-Id and no body, a refusal, or the fault that was ordered. Credentials come first."""
+        return await self._served(request, self._send)
+
+    async def activity(self, request: web.Request) -> web.StreamResponse:
+        """200 `{"messages": [row]}`, newest first, or a refusal; 429 past the limit. `query` is
+        `unique_args['name']="value"`, or absent for all mails; `limit` is 10 unless told.
+        """
+        return await self._served(request, self._list)
+
+    async def _served(
+        self, request: web.Request, serve: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         try:
             self._authenticate(request)
-            response = await self._send(request)
+            response = await serve(request)
         except SendGridError as error:
             response = error.response()
         await self._dials.wait_to_answer()
@@ -83,6 +111,30 @@ class SendGridDoor:
         if fault:
             return await self._faulty(request, fault)
         return web.Response(status=202, headers={"X-Message-Id": entry.provider_message_id})
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        self._count_activity()
+        name, value = read_query(request.query.get("query", ""))
+        rows = (
+            activity_row(entry, latest_event(entry, to["email"]))
+            for entry in self._shown()
+            for to in entry.details["to"]
+            if not name or to["custom_args"].get(name) == value
+        )
+        return web.json_response({"messages": list(islice(rows, read_limit(request.query.get("limit", "10"))))})
+
+    def _count_activity(self) -> None:
+        """Raise the 429 of a request too many."""
+        moment = time.monotonic()
+        while self._activity_asked and moment - self._activity_asked[0] >= 60:
+            self._activity_asked.popleft()
+        if len(self._activity_asked) >= self._dials.activity_per_minute:
+            raise SendGridError(*FAULTS["429"])
+        self._activity_asked.append(moment)
+
+    def _shown(self) -> Iterator[Entry]:
+        latest = now() - timedelta(milliseconds=self._dials.activity_lag_ms)
+        return (each for each in self._ledger.newest_first() if each.provider == "sendgrid" and each.at <= latest)
 
     async def _faulty(self, request: web.Request, fault: str) -> web.StreamResponse:
         if fault in FAULTS:
@@ -221,8 +273,45 @@ def new_entry(mail: dict[str, Any]) -> Entry:
         sender=mail["from"]["email"],
         recipient=to[0]["email"],
         at=now(),
-        details={"to": to},
+        details={"to": to, "subject": str(mail.get("subject") or "")},
     )
+
+
+def read_query(query: str) -> tuple[str, str]:
+    """The name and value of the one unique argument that is asked for, both "" without a query; or SendGrid's 400."""
+    if not query:
+        return "", ""
+    asked = UNIQUE_ARG.fullmatch(query)
+    if asked is None:
+        raise SendGridError(400, f"invalid syntax: '{query}' is not a known field")
+    return asked[1], asked[2]
+
+
+def read_limit(text: str) -> int:
+    """How many rows are asked for, from 1 to 1000; or SendGrid's 400."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MOST_ROWS):
+        raise SendGridError(400, f"limit must be from 1 to {MOST_ROWS}")
+    return int(text)
+
+
+def latest_event(entry: Entry, email: str) -> dict[str, Any]:
+    """The newest event of a recipient; a mail counts as processed before its first event is out, too."""
+    stages = sendgrid_stages(entry)[: max(entry.stage, 1)]
+    return [event for stage in stages for event in stage if event["email"] == email][-1]
+
+
+def activity_row(entry: Entry, event: dict[str, Any]) -> dict[str, Any]:
+    """One row of the feed. Its time is that of acceptance, in whole seconds: the ledger keeps none of the events."""
+    return {
+        "from_email": entry.sender,
+        "msg_id": event["sg_message_id"],
+        "subject": entry.details.get("subject", ""),
+        "to_email": event["email"],
+        "status": ACTIVITY[event["event"]],
+        "opens_count": 0,
+        "clicks_count": 0,
+        "last_event_time": entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
 def recipients(personalization: dict[str, Any], custom_args: Any) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ LARGEST = {
     "drop_percent": 100,
     "reorder_percent": 100,
     "inbound_retries": MOST_REPEATS,
+    "activity_lag_ms": LONGEST_MS,
+    "activity_per_minute": 1_000,
 }
 
 
@@ -45,6 +47,8 @@ class Dials:
 
     Of a hundred callbacks so many are delivered twice, never (though they count as told), or after the next one of
     the same message. `inbound_retries` is how often Twilio repeats an inbound message that was not taken.
+    SendGrid's Email Activity shows a mail `activity_lag_ms` milliseconds after it was accepted, and takes
+    `activity_per_minute` requests in any minute.
     """
 
     latency_ms: int
@@ -53,6 +57,8 @@ class Dials:
     drop_percent: int = 0
     reorder_percent: int = 0
     inbound_retries: int = 0
+    activity_lag_ms: int = 0
+    activity_per_minute: int = 6
 
     async def wait_to_answer(self) -> None:
         """Sleep `latency_ms` milliseconds, as dialled when the wait begins."""
@@ -76,8 +82,9 @@ class Dials:
         return _falls(self.reorder_percent)
 
     def shown(self) -> dict[str, int]:
-        """Both times, and of the others those that are not 0."""
-        return {name: value for name, value in asdict(self).items() if value or name.endswith("_ms")}
+        """The times of answers and callbacks, and of the others those that are not as at first."""
+        dials = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {name: value for name, (value, first) in dials.items() if value != first}
 
     def turn(self, wish: Mapping[str, Any]) -> None:
         """Set what `POST /settings` names. ValueError with a sentence, and nothing turned, when it can't be."""

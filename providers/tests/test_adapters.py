@@ -1,4 +1,4 @@
-"""The contract that every adapter keeps, run for each over real HTTP on loopback."""
+"""The contract that every adapter keeps, run for each on loopback: over real HTTP, and what fits over SMTP too."""
 
 import asyncio
 import json
@@ -14,6 +14,7 @@ import pytest
 from providers.base import Callback, OutboundMessage, Signature
 from providers.errors import Misconfigured, NotSent, Rejected, Uncertain, UnreadableCallback
 from providers.sendgrid import SendGridAccount
+from providers.smtp import SmtpAccount
 from providers.tests.conftest import ACCOUNT_SID, running_sandbox
 from providers.tests.odd_server import answering, drip, hang_up, http, silence, truncated
 from providers.twilio import TwilioAccount
@@ -36,6 +37,11 @@ def twilio(url, sid=TWILIO_SID, token="token", timeout=5.0, callback_url="http:/
 
 def sendgrid(url, key="SG.key", public_key="", timeout=5.0, **more):
     return SendGridAccount(api_key=key, base_url=url, webhook_public_key=public_key, timeout=timeout, **more)
+
+
+def smtp(url, has_url=True, timeout=5.0, **more):
+    url = url.replace("https:", "smtps:").replace("http:", "smtp:")
+    return SmtpAccount(url=url if has_url else "", timeout=timeout, **more)
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,25 @@ SENDGRID = Kind(
     no_key={"key": ""},
     wrong_key={"key": "wrong"},
 )
+# It has no sandbox, refusals that are no HTTP, and no callbacks.
+SMTP = Kind(
+    name="smtp",
+    make=smtp,
+    for_sandbox=lambda box, **more: smtp(box.url, **more),
+    message=replace(SENDGRID.message, message_id=uuid4()),
+    refusal="",
+    no_key={"has_url": False},
+    wrong_key={},
+)
 
 
 @pytest.fixture(params=[TWILIO, SENDGRID], ids=lambda kind: kind.name)
 def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=[TWILIO, SENDGRID, SMTP], ids=lambda kind: kind.name)
+def any_kind(request):
     return request.param
 
 
@@ -176,29 +197,29 @@ def test_an_answer_that_is_not_the_providers_is_uncertain_and_not_followed(kind,
         assert len(server.requests) == 1
 
 
-def test_a_refused_connection_is_not_sent(kind):
+def test_a_refused_connection_is_not_sent(any_kind):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    outcome = send(kind.make(f"http://127.0.0.1:{port}"), kind.message)
+    outcome = send(any_kind.make(f"http://127.0.0.1:{port}"), any_kind.message)
     assert (type(outcome), outcome.code) == (NotSent, "connect")
 
 
-def test_a_host_that_does_not_exist_is_not_sent(kind):
-    outcome = send(kind.make("http://nonexistent.invalid", timeout=20), kind.message)
+def test_a_host_that_does_not_exist_is_not_sent(any_kind):
+    outcome = send(any_kind.make("http://nonexistent.invalid", timeout=20), any_kind.message)
     assert (type(outcome), outcome.code) == (NotSent, "dns")
 
 
-def test_a_server_that_speaks_no_tls_is_not_sent(kind):
+def test_a_server_that_speaks_no_tls_is_not_sent(any_kind):
     def plain(connection):
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         return False
 
     with answering(plain) as server:
-        outcome = send(kind.make(server.url.replace("http:", "https:")), kind.message)
+        outcome = send(any_kind.make(server.url.replace("http:", "https:")), any_kind.message)
     assert (type(outcome), outcome.code) == (NotSent, "tls")
 
 
-def test_a_connection_that_is_never_taken_is_not_sent_within_the_timeout(kind):
+def test_a_connection_that_is_never_taken_is_not_sent_within_the_timeout(any_kind):
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -206,14 +227,14 @@ def test_a_connection_that_is_never_taken_is_not_sent_within_the_timeout(kind):
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
         begun = time.monotonic()
-        outcome = send(kind.make(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=1), kind.message)
+        outcome = send(any_kind.make(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=1), any_kind.message)
     assert (type(outcome), outcome.code) == (NotSent, "connect_timeout")
     assert time.monotonic() - begun < 4
 
 
 @pytest.mark.parametrize("base_url", ["/nowhere", "ftp://127.0.0.1/", "http://127.0.0.1:99999"])
-def test_a_base_url_that_is_none_keeps_the_message(kind, base_url):
-    outcome = send(kind.make(base_url), kind.message)
+def test_a_base_url_that_is_none_keeps_the_message(any_kind, base_url):
+    outcome = send(any_kind.make(base_url), any_kind.message)
     assert (type(outcome), outcome.code) == (Misconfigured, "bad_base_url")
 
 
@@ -235,8 +256,8 @@ def test_fifty_messages_at_once_are_all_accepted_under_their_own_ids(kind, sandb
     assert [rows[str(each.message_id)] for each in messages] == [each.provider_message_id for each in outcomes]
 
 
-def test_an_account_without_credentials_keeps_the_message(kind):
-    outcome = send(kind.make("http://127.0.0.1:9", **kind.no_key), kind.message)
+def test_an_account_without_credentials_keeps_the_message(any_kind):
+    outcome = send(any_kind.make("http://127.0.0.1:9", **any_kind.no_key), any_kind.message)
     assert (type(outcome), outcome.code) == (Misconfigured, "no_credentials")
 
 
@@ -335,8 +356,8 @@ def test_every_part_is_kept_as_json_and_bytes_and_read_again_from_them(kind):
 @pytest.mark.parametrize(
     "url", ["https://example.com/a", "https://api.twilio.com.example.com/a", "", "a", "http://[", "/"]
 )
-def test_a_strangers_media_gets_no_credentials(kind, url):
-    assert kind.make("https://api.twilio.com").media_credentials(url) is None
+def test_a_strangers_media_gets_no_credentials(any_kind, url):
+    assert any_kind.make("https://api.twilio.com").media_credentials(url) is None
 
 
 def test_an_account_without_a_key_believes_no_signature(kind):
@@ -345,8 +366,8 @@ def test_an_account_without_a_key_believes_no_signature(kind):
     assert account.check_signature(callback) is Signature.INVALID
 
 
-def test_no_malformed_callback_raises_anything_unforeseen(kind, sandbox):
-    account, dice = kind.for_sandbox(sandbox), random.Random(20)
+def test_no_malformed_callback_raises_anything_unforeseen(any_kind, sandbox):
+    account, dice = any_kind.for_sandbox(sandbox), random.Random(20)
     headers = ["x-twilio-signature", "x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp"]
     beginnings = [b"", b"[", b"{", b'[{"event":', b"MessageStatus=", b"From=%00&To=", b"[[[[", b'"\\ud800', b"NaN"]
     for _ in range(500):
@@ -372,6 +393,6 @@ def test_no_malformed_callback_raises_anything_unforeseen(kind, sandbox):
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b"null", b"[1]", b"{", b"a=b", b"\xff\xfe", b"[" * 100_000, b"1e999"]
 )
-def test_a_callback_without_a_fact_is_unreadable(kind, sandbox, body):
+def test_a_callback_without_a_fact_is_unreadable(any_kind, sandbox, body):
     with pytest.raises(UnreadableCallback):
-        kind.for_sandbox(sandbox).split(Callback(url="https://example.com/hook", body=body, headers={}))
+        any_kind.for_sandbox(sandbox).split(Callback(url="https://example.com/hook", body=body, headers={}))

@@ -8,6 +8,7 @@ import pytest
 from providers import routes
 from providers.base import Signature
 from providers.sendgrid import SendGridAccount
+from providers.smtp import SmtpAccount
 from providers.tests import test_signatures as signatures
 from providers.twilio import TwilioAccount
 
@@ -20,10 +21,16 @@ def fresh_accounts():
 
 
 def test_every_channel_has_its_account_made_once():
-    assert type(routes.account_for("sms")) is TwilioAccount
-    assert type(routes.account_for("email")) is SendGridAccount
-    assert routes.account_for("sms") is routes.account_for("mms") is routes.account_named("twilio")
-    assert routes.account_for("email") is routes.account_named("sendgrid")
+    assert routes.accounts_for("sms") == routes.accounts_for("mms") == {"twilio": routes.account_named("twilio")}
+    assert routes.accounts_for("email") == {"sendgrid": routes.account_named("sendgrid")}
+    assert type(routes.account_named("twilio")) is TwilioAccount
+    assert type(routes.account_named("sendgrid")) is SendGridAccount
+
+
+def test_accounts_come_in_the_order_of_their_route_each_of_its_kind(settings):
+    settings.ROUTES = {**settings.ROUTES, "email": ["smtp", "sendgrid"]}
+    assert [type(account) for account in routes.accounts_for("email").values()] == [SmtpAccount, SendGridAccount]
+    assert (routes.channels_of("smtp"), routes.channels_of("twilio")) == (["email"], ["sms", "mms"])
 
 
 def test_a_name_that_nobody_has_is_none():
@@ -31,7 +38,8 @@ def test_a_name_that_nobody_has_is_none():
 
 
 def test_every_account_carries_the_name_that_it_is_found_by():
-    assert {name: routes.account_named(name).name for name in routes._MAKERS} == {n: n for n in routes._MAKERS}
+    names = routes.account_names()
+    assert [routes.account_named(name).name for name in names] == list(names) == ["twilio", "sendgrid"]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +52,12 @@ def test_every_account_carries_the_name_that_it_is_found_by():
 )
 def test_a_real_twilio_is_not_asked_to_call_a_loopback_address(settings, public_url, base_url, callback_url):
     settings.PUBLIC_URL, settings.TWILIO_BASE_URL = public_url, base_url
-    assert routes._twilio_callback_url() == callback_url
+    assert routes._twilio_callback_url("twilio") == callback_url
+
+
+def test_a_further_account_asks_to_be_named_in_its_callbacks(settings):
+    settings.TWILIO_BACKUP_BASE_URL = settings.TWILIO_BASE_URL
+    assert routes._twilio_callback_url("twilio_backup").endswith("/api/v1/webhooks/twilio?p=twilio_backup")
 
 
 def test_every_secret_that_is_set_verifies_twilios_callbacks(settings):
@@ -71,10 +84,10 @@ def test_every_secret_that_is_set_verifies_sendgrids_callbacks(settings):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_process_forked_while_another_thread_made_an_account_makes_its_own():
-    ours = routes.account_for("sms")
+    ours = routes.account_named("twilio")
     with routes._lock:
         child = os.fork()
         if not child:
             signal.alarm(5)
-            os._exit(0 if routes.account_for("sms") is not ours else 1)
+            os._exit(0 if routes.account_named("twilio") is not ours else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -16,7 +16,8 @@ from django.utils import timezone
 from twilio.request_validator import RequestValidator
 
 from conversations.models import Message
-from conversations.tests.conftest import accept  # noqa: F401
+from conversations.tests.conftest import accept, claim  # noqa: F401
+from providers import routes
 from webhooks import tasks
 from webhooks.models import Receipt
 
@@ -29,7 +30,7 @@ TWILIO, SENDGRID = "/api/v1/webhooks/twilio", "/api/v1/webhooks/sendgrid"
 def sent(accept):  # noqa: F811
     """An SMS in its first attempt, with Twilio."""
     accept()
-    [message] = Message.objects.claim("sms", limit=1, lease=timedelta(seconds=60))
+    [message] = claim("sms")
     return message
 
 
@@ -37,11 +38,11 @@ def sent(accept):  # noqa: F811
 def mailed(accept):  # noqa: F811
     """An email in its first attempt, with SendGrid."""
     accept(type="email", sender="ann@example.com", recipient="bob@example.com", provider="sendgrid")
-    [message] = Message.objects.claim("email", limit=1, lease=timedelta(seconds=60))
+    [message] = claim("email")
     return message
 
 
-def twilio(client, message_id, status="delivered", path=TWILIO, signed=True, attempt=1, **values):
+def twilio(client, message_id, status="delivered", path=TWILIO, signed=True, attempt=1, token="", **values):
     form = {
         "MessageSid": "SM" + "1" * 32,
         "MessageStatus": status,
@@ -49,12 +50,24 @@ def twilio(client, message_id, status="delivered", path=TWILIO, signed=True, att
         "From": "+15551234567",
         **values,
     }
-    path = f"{path}?m={message_id}&a={attempt}"
+    path = f"{path}{'&' if '?' in path else '?'}m={message_id}&a={attempt}"
     headers = {}
     if signed:
-        validator = RequestValidator(django_settings.TWILIO_AUTH_TOKEN)
+        validator = RequestValidator(token or django_settings.TWILIO_AUTH_TOKEN)
         headers["X-Twilio-Signature"] = validator.compute_signature(f"{django_settings.PUBLIC_URL}{path}", form)
     return client.post(path, urlencode(form), content_type="application/x-www-form-urlencoded", headers=headers)
+
+
+@pytest.fixture
+def further_account(settings):
+    """A second account with Twilio, whose callbacks name it."""
+    settings.ROUTES = {**settings.ROUTES, "sms": ["twilio", "twilio_backup"]}
+    for name in ("ACCOUNT_SID", "AUTH_TOKEN", "SECONDARY_AUTH_TOKEN", "SUBACCOUNT_TOKENS", "SHARED_KEYS", "BASE_URL"):
+        setattr(settings, f"TWILIO_BACKUP_{name}", getattr(settings, f"TWILIO_{name}"))
+    settings.TWILIO_BACKUP_AUTH_TOKEN = "the-backup-auth-token"
+    routes.forget_accounts()
+    yield "twilio_backup"
+    routes.forget_accounts()
 
 
 def sendgrid(client, events, signed=True):
@@ -247,3 +260,20 @@ def test_a_database_that_is_away_is_503_so_that_the_provider_comes_again(client,
     monkeypatch.setattr(type(Receipt.objects), "keep", away)
     response = sendgrid(client, [event(sent.pk)])
     assert (response.status_code, response["Retry-After"]) == (503, "5")
+
+
+def test_a_further_account_is_believed_by_its_own_secret_alone(client, accept, further_account):  # noqa: F811
+    accept(provider="twilio_backup")
+    [message] = claim("sms")
+    path, secret = f"{TWILIO}?p={further_account}", "the-backup-auth-token"
+    assert twilio(client, message.pk, path=path).status_code == 403
+    assert twilio(client, message.pk, token=secret).status_code == 403
+    assert twilio(client, message.pk, path=path, token=secret).status_code == 200
+    message.refresh_from_db()
+    assert (message.status, Receipt.objects.get().provider) == ("delivered", "twilio_backup")
+
+
+@pytest.mark.parametrize("name", ["nobody", "sendgrid", "twilio_", "twilio_nobody", ""])
+def test_a_callback_that_names_no_account_of_this_door_is_refused(client, sent, name):
+    answer = twilio(client, sent.pk, path=f"{TWILIO}?p={name}")
+    assert (answer.status_code, Receipt.objects.count()) == (403, 0)
