@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 COMPACT = {"separators": (",", ":")}
-SPOKEN_UNDER = re.compile(r"/(api|live|startup|ready|health)(/|$)")
+SPOKEN_UNDER = re.compile(r"/(api|live|startup|ready|health|metrics)(/|$)")
 USABLE_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 RETRY_AFTER_SECONDS = 5
 

@@ -46,6 +46,7 @@ PUBLIC_URL_IS_LOOPBACK = is_loopback(PUBLIC_URL)
 # Probes ask over loopback.
 ALLOWED_HOSTS = [*(env.list("ALLOWED_HOSTS", default=[]) or [PUBLIC_HOST]), "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 
 # A request without a key and a callback without a signature are taken on a developer's own machine, nowhere else.
 TRUST_LOCAL_REQUESTS = DEBUG and PUBLIC_URL_IS_LOOPBACK
@@ -251,7 +252,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 SPEAKS_TLS = PUBLIC_URL.startswith("https://")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = SPEAKS_TLS
-SECURE_REDIRECT_EXEMPT = [r"^(live|startup|ready|health)/?$"]
+SECURE_REDIRECT_EXEMPT = [r"^(live|startup|ready|health|metrics)/?$"]
 SECURE_HSTS_SECONDS = 31_536_000 if SPEAKS_TLS else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SPEAKS_TLS
 # Whether sub-domains follow, and whether browsers are told in advance, is for the owner of the domain to say.

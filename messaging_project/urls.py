@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 
 from conversations.unsubscribe import unsubscribe
 from messaging_project import health
+from messaging_project.metrics import metrics
 
 admin.site.site_header = admin.site.site_title = "Switchboard"
 admin.site.index_title = "Messages and conversations"
@@ -17,4 +18,5 @@ urlpatterns = [
     re_path(r"^(?:live|startup)/?$", health.live),
     re_path(r"^ready/?$", health.ready),
     re_path(r"^health/?$", health.health),
+    re_path(r"^metrics/?$", metrics),
 ]
