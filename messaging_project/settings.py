@@ -134,7 +134,7 @@ for channel, kinds in {"sms": ["twilio"], "mms": ["twilio"], "email": ["sendgrid
     if (
         not route
         or len(set(route)) < len(route)
-        or not all(re.fullmatch(rf"({'|'.join(kinds)})(_[a-z0-9_]+)?", name) for name in route)
+        or not all(re.fullmatch(rf"({'|'.join(kinds)})(_[a-z0-9_]{{1,40}})?", name) for name in route)
     ):
         raise ImproperlyConfigured(
             f"ROUTE_{channel.upper()}={','.join(route)} is no list of accounts, each named once: for {channel} an"

@@ -1,10 +1,12 @@
 """Accounts in an order: who carries a message whose first account can't, and how it says so."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from conversations import delivery, settling
@@ -31,6 +33,15 @@ def backup(providers, settings):
         forget_accounts()
         yield sandbox
         forget_accounts()
+
+
+@contextmanager
+def at_work(channel):
+    """A worker delivers meanwhile."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(delivery.deliver_due, channel)
+        yield
+        threads.submit(connections.close_all)
 
 
 def told(message):
@@ -145,16 +156,22 @@ def test_a_provider_that_hangs_is_left_long_before_its_calls_end(accept, provide
     forget_accounts()
     providers.fault("twilio", "hang_accepted", count=3)
     hanging = [accept(recipient=f"+1555000000{number}") for number in range(3)]
-    worker = threading.Thread(target=delivery.deliver_due, args=["sms"])
-    worker.start()
-    message = accept()
-    give_up_at = time.monotonic() + 10
-    while not is_carried_by("twilio_backup", message) and time.monotonic() < give_up_at:
-        time.sleep(0.05)
-    assert is_carried_by("twilio_backup", message)
-    assert {Message.objects.get(pk=each.pk).status for each in hanging} == {"sending"}
-    assert AccountState.objects.get().sentence.endswith("No answer for 0.5 s.")
-    worker.join()
+    with at_work("sms"):
+        message = accept()
+        give_up_at = time.monotonic() + 10
+        while not is_carried_by("twilio_backup", message) and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+        assert is_carried_by("twilio_backup", message)
+        assert {Message.objects.get(pk=each.pk).status for each in hanging} == {"sending"}
+        assert AccountState.objects.get().sentence.endswith("No answer for 0.5 s.")
+
+
+def test_a_call_that_hangs_counts_once(accept, providers, backup, settings):
+    settings.BREAKER_STALL_SECONDS = 0.3
+    providers.fault("twilio", "hang_accepted", count=2)
+    accept(recipient="+15550000001"), accept(recipient="+15550000002")
+    assert delivery.deliver_due("sms") == {"uncertain": 2}
+    assert states() == {}
 
 
 def test_the_clock_stands_still_only_while_all_accounts_are_paused(accept, backup):

@@ -63,6 +63,25 @@ def test_turns_come_in_the_order_of_acceptance_and_nobody_new_overtakes(accept, 
     assert [entry["message_id"] for entry in providers.ledger()] == [str(each.pk) for each in [*earlier, late]]
 
 
+def test_a_turn_that_somebody_waits_for_is_nobody_elses():
+    now = timezone.now()
+    pace = SenderPace(sender=SENDER, next_at=now, queue_ends_at=now + timedelta(seconds=3))
+    assert pace.turn(now, 1.0, False) == now + timedelta(seconds=3)
+    assert pace.turn(now, 1.0, True) == now
+
+
+def test_whose_turn_has_come_is_rung_for_at_once(accept, providers, monkeypatch):
+    rung = []
+    monkeypatch.setattr(tasks, "ring", rung.append)
+    monkeypatch.setattr(tasks._doorbell, "waiting", lambda channel: 0)
+    some(accept, 3)
+    assert not tasks.ring_overdue("sms")
+    delivery.deliver_due("sms")
+    as_if_it_were_later(seconds=1)
+    assert tasks.ring_overdue("sms")
+    assert [message.error_code for message in rung] == ["paced"]
+
+
 def test_a_pause_of_the_worker_is_made_good_by_a_few_messages_only(accept, providers):
     some(accept, 10)
     delivery.deliver_due("sms")

@@ -41,6 +41,7 @@ def test_sound_settings_start():
         ({"ROUTE_SMS": "sendgrid"}, "for sms an account is called twilio, or"),
         ({"ROUTE_EMAIL": "sendgrid,smtp,sendgrid"}, "ROUTE_EMAIL=sendgrid,smtp,sendgrid is no list of accounts"),
         ({"ROUTE_EMAIL": "sendgrid,Twilio"}, "an account is called sendgrid or smtp"),
+        ({"ROUTE_SMS": f"twilio,twilio_{'x' * 41}"}, "is no list of accounts"),
         ({"SENDER_RATES": "long_code=0"}, "how many messages a second may leave, above 0"),
         ({"SENDER_RATES": "longcode=1"}, "one of alphanumeric, email, long_code"),
     ],
