@@ -5,13 +5,13 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
-from messaging_project.drills import broker, callbacks, database, provider, shipped, web, workers
+from messaging_project.drills import broker, callbacks, database, failover, pace, provider, shipped, web, workers
 from messaging_project.drills.ground import DRILLS, Drill
 from messaging_project.drills.referee import hold
 from messaging_project.drills.sabotage import BREAKAGES, Breakage
@@ -21,12 +21,12 @@ from messaging_project.local import LocalError
 from messaging_project.local.settings_file import place
 
 # To import them is to register their drills.
-FAMILIES = (workers, web, broker, database, provider, callbacks, shipped)
+FAMILIES = (workers, web, broker, database, provider, failover, pace, callbacks, shipped)
 SHORT_ENOUGH_SECONDS = 25.0
 
 
 class Hall:
-    """Where drills are held one after the other. They share a stack if their times are the same; a red one ends it."""
+    """Where drills are held one after the other. They share a stack that has the same settings; a red one ends it."""
 
     def __init__(self, board: Scoreboard, evidence: Path, seed: int) -> None:
         self.board = board
@@ -34,9 +34,10 @@ class Hall:
         self.seed = seed
         self.stack: DrillStack | None = None
 
-    def hold_all(self, drills: Iterable[Drill]) -> None:
-        """Hold drills, each on a stack that is well."""
-        for drill in drills:
+    def hold_all(self, drills: Sequence[Drill]) -> None:
+        """Hold drills, each on a stack that is well; those that can share one follow each other."""
+        settings = [drill.settings for drill in drills]
+        for drill in sorted(drills, key=lambda each: settings.index(each.settings)):
             self.board.begin(drill.name)
             try:
                 verdict = hold(drill, self.ready_stack(drill), self.seed, self.evidence)
@@ -51,9 +52,9 @@ class Hall:
 
     def ready_stack(self, drill: Drill) -> DrillStack:
         """The stack that is up, if it suits and is well; else a new one."""
-        if self.stack is None or self.stack.times != drill.times or not self.stack.is_well():
+        if self.stack is None or self.stack.settings != drill.settings or not self.stack.is_well():
             self.leave()
-            self.stack = DrillStack(drill.times)
+            self.stack = DrillStack(drill.settings)
             self.stack.start()
         return self.stack
 
@@ -69,7 +70,7 @@ class Hall:
             self.board.begin(breakage.name)
             # What is stuck there is so for good: nothing is learned from waiting long.
             drill = replace(DRILLS[breakage.drill], within=SHORT_ENOUGH_SECONDS)
-            self.stack = DrillStack(drill.times, breakage.module)
+            self.stack = DrillStack(drill.settings, breakage.module)
             try:
                 self.stack.start()
                 verdict = hold(drill, self.stack, self.seed, self.evidence / breakage.name)

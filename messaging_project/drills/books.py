@@ -1,16 +1,22 @@
 """The three books, and what may not be between them: the client's answers, the database, the provider's ledger."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import inf
 
 ACCEPTED = frozenset({"sent", "delivered", "undelivered"})
 ENDED = frozenset({"failed", "expired", "canceled"})
 MOVING = frozenset({"pending", "sending", "uncertain"})
+# Providers that never tell what became of a message.
+WITHOUT_REPORTS = frozenset({"smtp"})
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A message as the database has it. `deliveries` counts the events that say it was delivered.
+    """A message as the database has it. `deliveries` counts the events that say it was delivered, `account` is the one
+    that it was last offered to.
 
     The client never says the same twice, so its `wish` (the body) is one message's alone.
     """
@@ -21,14 +27,18 @@ class Row:
     error_code: str = ""
     deliveries: int = 0
     wish: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A request that the provider accepted; `outcome` is what it reported, or would have, in the end."""
+    """A request that an account accepted; `outcome` is what it reported, or would have, in the end."""
 
     message_id: str
     outcome: str = "delivered"
+    account: str = ""
+    sender: str = ""
+    at: datetime = LONG_AGO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +53,10 @@ class Allowance:
     doubtful_emails: int = 0
     reports_dropped: bool = False
 
-    def is_final(self, status: str) -> bool:
-        """Whether a message may stand so for good."""
-        return status not in MOVING and (status != "sent" or self.reports_dropped)
+    def is_final(self, status: str, account: str) -> bool:
+        """Whether a message of this account may stand so for good."""
+        is_reported_on = account.partition("_")[0] not in WITHOUT_REPORTS
+        return status not in MOVING and (status != "sent" or self.reports_dropped or not is_reported_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +108,12 @@ def problem_of(row: Row, entries: Sequence[Entry], allowance: Allowance) -> str:
     """Which invariant a message breaks, "" for none."""
     if len(entries) > 1:
         return "doubled"
-    if not allowance.is_final(row.status):
+    if not allowance.is_final(row.status, row.account):
         return "stuck"
     if row.status in ACCEPTED and not entries:
         return "lost"
+    if row.status in ACCEPTED and row.account != entries[0].account:
+        return "wrong account"
     if row.status in ENDED and (entries or row.error_code not in allowance.end_codes):
         return "unexplained end"
     if entries and row.status in ACCEPTED - {"sent", entries[0].outcome}:
@@ -126,3 +139,30 @@ def made_twice(rows: Sequence[Row]) -> list[str]:
             again.append(row.id)
         wishes |= {row.wish} - {""}
     return again
+
+
+def seconds_until_first(entries: Iterable[Entry], account: str, since: datetime) -> float:
+    """How long after that moment an account accepted its next message; infinite if it never did."""
+    times = [entry.at for entry in entries if entry.account == account and entry.at >= since]
+    return (min(times) - since).total_seconds() if times else inf
+
+
+def longest_wait(asked: Mapping[str, datetime], entries: Iterable[Entry], since: datetime, until: datetime) -> float:
+    """The longest time, in seconds, from when the client asked to when a provider accepted, of all messages that were
+    asked for in that time; infinite if one was never accepted, 0 if there were none.
+    """
+    accepted = {entry.message_id: entry.at for entry in entries}
+    meant = {each: at for each, at in asked.items() if since <= at < until}
+    if not meant.keys() <= accepted.keys():
+        return inf
+    return max(((accepted[each] - at).total_seconds() for each, at in meant.items()), default=0.0)
+
+
+def most_in_a_second(times: Iterable[datetime]) -> int:
+    """The most of these moments that lie in any one second."""
+    inside: list[datetime] = []
+    most = 0
+    for at in sorted(times):
+        inside = [each for each in inside if at - each < timedelta(seconds=1)] + [at]
+        most = max(most, len(inside))
+    return most

@@ -24,8 +24,8 @@ def callbacks_shuffled(ground: Ground) -> None:
 def tell_all_again(ground: Ground) -> None:
     """Start the sandbox anew without its notes on what it has told: it tells everything once more."""
     ground.stack.kill_sandbox()
-    lines = ground.stack.ledger.read_text().splitlines(keepends=True)
-    ground.stack.ledger.write_text("".join(line for line in lines if "details" in json.loads(line)))
+    lines = ground.stack.sandbox.ledger.read_text().splitlines(keepends=True)
+    ground.stack.sandbox.ledger.write_text("".join(line for line in lines if "details" in json.loads(line)))
     ground.stack.start_sandbox()
 
 

@@ -118,7 +118,7 @@ class Drill:
     name: str
     run: Callable[[Ground], None]
     is_short: bool
-    times: Mapping[str, str]
+    settings: Mapping[str, str]
     within: float
     answers: Sequence[int | None]
     expects: Sequence[str]
@@ -136,7 +136,7 @@ def drill(
     name: str,
     *,
     short: bool = False,
-    times: Mapping[str, str] = SHORT_TIMES,
+    settings: Mapping[str, str] = SHORT_TIMES,
     within: float = CONVERGED_SECONDS,
     answers: Sequence[int | None] = (),
     expects: Sequence[str] = (),
@@ -145,7 +145,7 @@ def drill(
 
     def register(run: Callable[[Ground], None]) -> Callable[[Ground], None]:
         DRILLS[name] = Drill(
-            name=name, run=run, is_short=short, times=times, within=within, answers=answers, expects=expects
+            name=name, run=run, is_short=short, settings=settings, within=within, answers=answers, expects=expects
         )
         return run
 

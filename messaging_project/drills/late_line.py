@@ -22,7 +22,7 @@ class LateLine:
         self.hold_seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._door = self.stack.sandbox_port
+        self._door = self.stack.sandbox.port
         self._move_sandbox(free_port())
         self._server = _Server((LOOPBACK, self._door), _Relay)
         self._server.line = self
@@ -36,7 +36,7 @@ class LateLine:
 
     def _move_sandbox(self, port: int) -> None:
         self.stack.kill_sandbox()
-        self.stack.sandbox_port = port
+        self.stack.sandbox.port = port
         self.stack.start_sandbox()
 
 
@@ -64,7 +64,7 @@ class _Relay(BaseHTTPRequestHandler):
         self._pass_on(None)
 
     def _pass_on(self, body: bytes | None) -> None:
-        connection = http.client.HTTPConnection(LOOPBACK, self.server.line.stack.sandbox_port, timeout=ANSWER_SECONDS)
+        connection = http.client.HTTPConnection(LOOPBACK, self.server.line.stack.sandbox.port, timeout=ANSWER_SECONDS)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in OF_ONE_HOP}
             connection.request(self.command, self.path, body, headers)

@@ -15,7 +15,6 @@ OUR_NUMBER, OUR_ADDRESS = "+15551234567", "ann@example.com"
 THREADS = 8
 ANSWER_SECONDS = 20
 KINDS = {"sms": 6, "mms": 2, "email": 3}
-# Of a hundred messages so many go to somebody who was written to lately, and so many to somebody out of reach.
 FAMILIAR_PERCENT, UNREACHABLE_PERCENT = 15, 3
 REPEATS = 60
 REPEAT_AFTER_SECONDS = 0.5
@@ -44,6 +43,8 @@ class Wishes:
     def __init__(self, dice: random.Random, run: str) -> None:
         self.kinds = KINDS
         """How often each type is drawn, against the others."""
+        self.familiar_percent, self.unreachable_percent = FAMILIAR_PERCENT, UNREACHABLE_PERCENT
+        """Of a hundred messages so many go to somebody who was written to lately, or to somebody out of reach."""
         self._dice = dice
         self._run = run
         self._lock = threading.Lock()
@@ -65,9 +66,9 @@ class Wishes:
 
     def _recipient(self, kind: str) -> str:
         lot, lately = self._dice.random() * 100, self._lately[kind]
-        if lately and lot < FAMILIAR_PERCENT:
+        if lately and lot < self.familiar_percent:
             return self._dice.choice(lately)
-        if lot > 100 - UNREACHABLE_PERCENT:
+        if lot > 100 - self.unreachable_percent:
             texts = f"+1500553000{self._dice.randint(3, 8)}"
             return f"bounce@of{self._first + self._count}.example.com" if kind == "email" else texts
         number = self._first + self._count

@@ -1,6 +1,5 @@
 """Holds a drill: lets it run, waits until everything has come to its end, reads the books, and judges."""
 
-import json
 import shutil
 import time
 from collections.abc import Iterable
@@ -13,17 +12,18 @@ from typing import Any
 import psycopg
 
 from messaging_project.drills import logs
-from messaging_project.drills.books import Comparison, Entry, Row, compare
+from messaging_project.drills.books import Comparison, Row, compare
 from messaging_project.drills.ground import Drill, Ground
+from messaging_project.drills.ledgers import entries
 from messaging_project.drills.stack import DrillStack
 from messaging_project.local import LocalError
-from providers.sandbox.callbacks import UNDELIVERED
 
 ROWS = """
-SELECT m.id::text, m.type, m.status, m.error_code, m.body, (
+SELECT m.id::text, m.type, m.status, m.error_code, m.body, m.provider, (
     SELECT count(*) FROM conversations_messageevent e WHERE e.message_id = m.id AND e.status = 'delivered')
 FROM conversations_message m WHERE m.direction = 'outbound' AND m.created_at >= %s ORDER BY m.created_at"""
-STATUSES = "SELECT DISTINCT status FROM conversations_message WHERE direction = 'outbound' AND created_at >= %s"
+STATUSES = """
+SELECT DISTINCT status, provider FROM conversations_message WHERE direction = 'outbound' AND created_at >= %s"""
 EVENTS = """
 SELECT at, status, evidence, attempt, code, detail FROM conversations_messageevent
 WHERE message_id = %s ORDER BY id"""
@@ -73,7 +73,7 @@ def hold(drill: Drill, stack: DrillStack, seed: int, evidence: Path) -> Verdict:
     converged = await_ends(stack, began, ground, drill.within)
     time.sleep(AFTERMATH_SECONDS)
     written = rows(stack, began)
-    books = compare(ground.client.accepted, written, entries(stack.ledger, began), ground.allowance)
+    books = compare(ground.client.accepted, written, entries(stack.carriers, began), ground.allowance)
     faults = [
         *failure,
         *ground.missed,
@@ -103,7 +103,7 @@ def await_ends(stack: DrillStack, began: datetime, ground: Ground, within: float
     while True:
         past = time.monotonic() - ground.over_at
         with suppress(psycopg.OperationalError):
-            if all(ground.allowance.is_final(status) for (status,) in stack.rows(STATUSES, began)):
+            if all(ground.allowance.is_final(*each) for each in stack.rows(STATUSES, began)):
                 return max(past, 0.0)
         if past > within:
             return past
@@ -113,22 +113,9 @@ def await_ends(stack: DrillStack, began: datetime, ground: Ground, within: float
 def rows(stack: DrillStack, began: datetime) -> list[Row]:
     """The database's book since the drill began."""
     return [
-        Row(id=each, type=kind, status=status, error_code=code, wish=body, deliveries=count)
-        for each, kind, status, code, body, count in stack.rows(ROWS, began)
+        Row(id=each, type=kind, status=status, error_code=code, wish=body, account=account, deliveries=count)
+        for each, kind, status, code, body, account, count in stack.rows(ROWS, began)
     ]
-
-
-def entries(ledger: Path, began: datetime) -> list[Entry]:
-    """The provider's book since the drill began, read from its file: the sandbox may be away."""
-    text = ledger.read_text() if ledger.exists() else ""
-    lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-    accepted = (line for line in lines if "details" in line and datetime.fromisoformat(line["at"]) >= began)
-    return [Entry(message_id=str(line["message_id"]), outcome=outcome(line["recipient"])) for line in accepted]
-
-
-def outcome(recipient: str) -> str:
-    """What the sandbox reports in the end of a message to this recipient."""
-    return "undelivered" if recipient in UNDELIVERED or recipient.startswith("bounce@") else "delivered"
 
 
 def unexplained_answers(drill: Drill, ground: Ground) -> Iterable[str]:

@@ -15,7 +15,7 @@ TEXTS = {"sms": 3, "mms": 1}
 
 @drill(
     "every-kill-shipped",
-    times=SHIPPED_TIMES,
+    settings=SHIPPED_TIMES,
     within=SHIPPED_END_SECONDS,
     answers=REFUSED,
     expects=(*BROKER_AWAY, *DATABASE_AWAY),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,16 @@ from typing import Any
 import psycopg
 import redis
 
+from messaging_project.drills.carriers import BACK_SECONDS, POST_OFFICE, PRODUCT, SANDBOX, Carrier
 from messaging_project.local import LocalError, control
 from messaging_project.local.binaries import CHECKOUT
 from messaging_project.local.probe import trouble
 from messaging_project.local.processes import signal_group, spawn, stop, wait_until
 from messaging_project.local.running import Answer, RunningStack, family, stack_environment
-from messaging_project.local.servers import PostgreSQL, Valkey, free_port
+from messaging_project.local.servers import LOOPBACK, PostgreSQL, Valkey
 from messaging_project.local.settings_file import look
 
 WORKERS = ("sms", "mms", "email", "sweep")
-PRODUCT = "messaging_project.settings"
 # Times short enough for a drill; every rule between them holds as it does with the shipped ones.
 SHORT_TIMES = {
     "LEASE_SECONDS": "10",
@@ -45,37 +45,36 @@ SHORT_TIMES = {
 SHIPPED_TIMES: dict[str, str] = {}
 SANDBOX_TIMES = {"SANDBOX_LATENCY_MS": "50", "SANDBOX_CALLBACK_DELAY_MS": "100"}
 HEALTHY_SECONDS = 60
-BACK_SECONDS = 30
 
 
 class DrillStack:
     """A whole stack in a temporary directory, from `start` until `discard`."""
 
-    def __init__(self, times: Mapping[str, str], module: str = PRODUCT) -> None:
-        self.times = times
+    def __init__(self, settings: Mapping[str, str], module: str = PRODUCT) -> None:
+        self.settings = settings
         self.module = module
         self.place = Path(tempfile.mkdtemp(prefix="switchboard-drill-"))
         self.place.chmod(0o711)  # as root, PostgreSQL runs as nobody, who has to pass through
         self.postgres = PostgreSQL(self.place / "postgres", password=secrets.token_hex(12), durable=True)
         self.valkey = Valkey(self.place / "valkey", password=secrets.token_hex(12), durable=False)
-        self.sandbox_port = free_port()
-        self.sandbox: subprocess.Popen[bytes] | None = None
+        ledgers = self.place / "var" / "sandbox"
+        self.sandbox = Carrier("sandbox", SANDBOX, ledgers / "ledger.jsonl")
+        backup = {"TWILIO_ACCOUNT_SID": f"AC{secrets.token_hex(16)}", "TWILIO_AUTH_TOKEN": secrets.token_hex(16)}
+        self.backup = Carrier("backup", SANDBOX, ledgers / "backup.jsonl", "_backup", **backup)
+        self.post_office = Carrier("post_office", POST_OFFICE, ledgers / "letters.jsonl")
         self.beside: list[subprocess.Popen[bytes]] = []
 
     @property
-    def sandbox_url(self) -> str:
-        """Where the sandbox answers."""
-        return f"http://127.0.0.1:{self.sandbox_port}"
+    def carriers(self) -> list[Carrier]:
+        """Those that messages may go to: the sandbox, and who else is on a route."""
+        routes = ",".join(value for name, value in self.settings.items() if name.startswith("ROUTE_")).split(",")
+        others = {"twilio_backup": self.backup, "smtp": self.post_office}
+        return [self.sandbox, *(carrier for account, carrier in others.items() if account in routes)]
 
     @property
     def logs(self) -> Path:
         """The directory of all logs."""
         return self.running.logs
-
-    @property
-    def ledger(self) -> Path:
-        """The ledger's file."""
-        return Path(self.running.settings.var) / "sandbox" / "ledger.jsonl"
 
     def start(self, **more: str) -> None:
         """Start everything; return once /health is 200. Raises `LocalError` with the cause."""
@@ -85,21 +84,26 @@ class DrillStack:
             "DJANGO_SETTINGS_MODULE": self.module,
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.valkey.url,
-            "TWILIO_BASE_URL": self.sandbox_url,
-            "SENDGRID_BASE_URL": self.sandbox_url,
+            "TWILIO_BASE_URL": self.sandbox.url,
+            "SENDGRID_BASE_URL": self.sandbox.url,
+            "TWILIO_BACKUP_BASE_URL": self.backup.url,
+            **{name.replace("TWILIO", "TWILIO_BACKUP"): value for name, value in self.backup.credentials.items()},
+            "SMTP_URL": f"smtp://{LOOPBACK}:{self.post_office.port}",
             **SANDBOX_TIMES,
-            **self.times,
+            **self.settings,
             **more,
         }
         settings, _ = control.start_in_background(look(stack_environment(self.place / "var", **given)), throw_away=True)
         self.running = RunningStack(settings)
-        self.start_sandbox()
+        for carrier in self.carriers:
+            carrier.start(self._spawn)
 
     def discard(self) -> None:
         """Stop everything and delete it."""
         with suppress(LocalError):
             control.stop(self.place / "var")
-        stop(dict.fromkeys((*self.beside, *filter(None, [self.sandbox])), signal.SIGKILL), seconds=5)
+        carriers = filter(None, (carrier.process for carrier in self.carriers))
+        stop(dict.fromkeys((*self.beside, *carriers), signal.SIGKILL), seconds=5)
         self.valkey.stop()
         self.postgres.remove()
         shutil.rmtree(self.place, ignore_errors=True)
@@ -111,26 +115,16 @@ class DrillStack:
     # The sandbox
 
     def start_sandbox(self) -> None:
-        """Start it; return once it answers."""
-        environment = self.running.env | {"SANDBOX_PORT": str(self.sandbox_port), "DJANGO_SETTINGS_MODULE": PRODUCT}
-        self.sandbox = self._spawn("sandbox", [sys.executable, "manage.py", "sandbox"], environment)
-        if not wait_until(self._sandbox_answers, seconds=BACK_SECONDS):
-            raise LocalError("The sandbox did not start.")
-
-    def _sandbox_answers(self) -> bool:
-        with suppress(OSError):
-            return self.tell_sandbox("GET", "/faults").status == 200
-        return False
+        """Start it; return once it takes connections."""
+        self.sandbox.start(self._spawn)
 
     def tell_sandbox(self, method: str, path: str, wish: Any = None) -> Answer:
         """Ask one of the sandbox's own pages."""
-        return self.running.call(method, f"{self.sandbox_url}{path}", wish)
+        return self.running.call(method, f"{self.sandbox.url}{path}", wish)
 
     def kill_sandbox(self) -> None:
         """Kill it: from now on connections are refused."""
-        assert self.sandbox is not None
-        signal_group(self.sandbox.pid, signal.SIGKILL)
-        self.sandbox.wait()
+        self.sandbox.kill()
 
     # The servers
 
@@ -206,7 +200,7 @@ class DrillStack:
 
     def start_beside(self, name: str, *command: str) -> subprocess.Popen[bytes]:
         """One more process with the stack's environment, such as a second sweeper."""
-        process = self._spawn(name, [sys.executable, "-m", *command], self.running.env)
+        process = self._spawn(name, [sys.executable, "-m", *command], {})
         self.beside.append(process)
         return process
 
@@ -215,9 +209,9 @@ class DrillStack:
         stop(dict.fromkeys(self.beside, signal.SIGTERM), seconds=25)
         self.beside.clear()
 
-    def _spawn(self, name: str, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, command: Sequence[str], own: Mapping[str, str]) -> subprocess.Popen[bytes]:
         log = os.open(self.logs / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            return spawn(command, environment=environment, directory=CHECKOUT, output=log)
+            return spawn(command, environment=self.running.env | dict(own), directory=CHECKOUT, output=log)
         finally:
             os.close(log)

@@ -1,8 +1,22 @@
 """The books of the drills: every way in which they may differ turns a drill red."""
 
+import json
+from datetime import UTC, datetime, timedelta
+from math import inf
+
 import pytest
 
-from messaging_project.drills.books import Allowance, Entry, Row, compare
+from messaging_project.drills.books import (
+    Allowance,
+    Entry,
+    Row,
+    compare,
+    longest_wait,
+    most_in_a_second,
+    seconds_until_first,
+)
+from messaging_project.drills.carriers import SANDBOX, Carrier
+from messaging_project.drills.ledgers import entries
 
 
 def books(status="delivered", *, kind="sms", sent=1, accepted=("a",), error_code="", allow=None, **row):
@@ -75,3 +89,83 @@ def test_one_wish_makes_one_message():
     rows = [Row(id=each, type="sms", status="delivered", wish="Hello") for each in "ab"]
     entries = [Entry(message_id=each) for each in "ab"]
     assert compare("ab", rows, entries, Allowance()).problems == {"made twice": ["b"]}
+
+
+def at(second):
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
+
+
+def carried(message_id, second, account="twilio"):
+    return Entry(message_id=message_id, account=account, at=at(second))
+
+
+@pytest.fixture
+def carrier(tmp_path):
+    """A sandbox that does not run and has this ledger: (provider, message id, recipient)."""
+
+    def make(*lines, suffix=""):
+        ledger = tmp_path / f"ledger{suffix}.jsonl"
+        names = ("provider", "message_id", "recipient")
+        whole = (
+            {**dict(zip(names, line, strict=True)), "sender": "us", "at": at(1).isoformat(), "details": {}}
+            for line in lines
+        )
+        ledger.write_text("".join(json.dumps(line) + "\n" for line in whole) + '{"told": 1}\n')
+        return Carrier("sandbox", SANDBOX, ledger, suffix)
+
+    return make
+
+
+def test_a_message_in_the_books_of_two_accounts_is_a_double(carrier):
+    both = carrier(("twilio", "a", "+1")), carrier(("twilio", "a", "+1"), suffix="_backup")
+    found = entries(both, at(0))
+    assert [entry.account for entry in found] == ["twilio", "twilio_backup"]
+    assert compare(
+        "a", [Row(id="a", type="sms", status="delivered", account="twilio")], found, Allowance()
+    ).problems == {"doubled": ["a"]}
+
+
+def test_a_ledger_tells_what_is_reported_and_nothing_from_before_the_drill(carrier):
+    lines = ("twilio", "a", "+15005530003"), ("sendgrid", "b", "bounce@x.com"), ("sendgrid", "c", "bob@x.com")
+    ledger = carrier(*lines, ("smtp", "d", "bounce@x.com"))
+    assert [entry.outcome for entry in entries([ledger], at(0))] == ["undelivered", "undelivered", "delivered", "sent"]
+    assert entries([ledger], at(2)) == []
+
+
+@pytest.mark.parametrize(("account", "problems"), [("smtp", {}), ("smtp_backup", {}), ("sendgrid", {"stuck": ["a"]})])
+def test_what_a_mail_server_took_is_sent_for_good(account, problems):
+    row = Row(id="a", type="email", status="sent", account=account)
+    entry = Entry(message_id="a", account=account, outcome="sent")
+    assert compare("a", [row], [entry], Allowance()).problems == problems
+
+
+def test_nobody_reports_on_what_a_mail_server_took():
+    row = Row(id="a", type="email", status="delivered", account="smtp")
+    entry = Entry(message_id="a", account="smtp", outcome="sent")
+    assert compare("a", [row], [entry], Allowance()).problems == {"wrong end": ["a"]}
+
+
+def test_a_message_names_the_account_that_sent_it():
+    row = Row(id="a", type="sms", status="delivered", account="twilio")
+    assert compare("a", [row], [carried("a", 0, "twilio_backup")], Allowance()).problems == {"wrong account": ["a"]}
+
+
+def test_the_next_account_carries_from_its_first_message_on():
+    accepted = [carried("a", 1, "next"), carried("b", 4), carried("c", 7, "next"), carried("d", 6, "next")]
+    assert seconds_until_first(accepted, "next", at(2)) == 4
+    assert seconds_until_first(accepted, "next", at(8)) == inf
+
+
+def test_the_longest_wait_is_that_of_a_message_asked_for_in_that_time():
+    asked = {"a": at(1), "b": at(5), "c": at(6), "d": at(9)}
+    accepted = [carried("a", 30), carried("b", 7), carried("c", 9), carried("d", 30)]
+    assert longest_wait(asked, accepted, at(5), at(9)) == 3
+
+
+def test_who_was_never_accepted_waits_for_ever():
+    assert longest_wait({"a": at(5)}, [], at(5), at(9)) == inf
+
+
+def test_a_second_is_any_second_not_one_of_the_clock():
+    assert most_in_a_second(map(at, [0.0, 0.6, 1.5, 1.1, 1.55])) == 4
+    assert most_in_a_second(map(at, [0, 1, 2])) == 1
