@@ -69,10 +69,15 @@ def sender_type(sender: str) -> str:
     return "toll_free" if TOLL_FREE.fullmatch(sender) else "long_code"
 
 
+def normalise_sender(text: str) -> str:
+    """Return one of our own addresses, of either channel, as messages keep it. Raises `InvalidAddress`."""
+    return normalise_email(text) if "@" in text else normalise_phone_sender(text)
+
+
 def normalise_leniently(text: str) -> str:
     """Return an address that a provider wrote as we would write it, or as it came (cut to 254) if we could not."""
     try:
-        return normalise_email(text) if "@" in text else normalise_phone_sender(text)
+        return normalise_sender(text)
     except InvalidAddress:
         return text.strip()[:254]
 

@@ -20,6 +20,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
 from conversations import delivery, settling
+from conversations.broker import broker
 from conversations.models import IdempotencyKey, Media, Message
 from conversations.models.pace import PACED
 from conversations.models.status import Status
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 CHANNELS: tuple[Channel, ...] = ("sms", "mms", "email")
 RINGS_ENOUGH = 32
-REDIS_REST_SECONDS = 5.0
 RING_GRACE_SECONDS = 2.0
 LONGEST_COUNTDOWN_SECONDS = 300.0
 SWEEP_BATCH = 500
@@ -52,16 +52,7 @@ def ring(message: Message) -> None:
 
 
 class Doorbell:
-    """This process's way to the broker. After a failure it leaves Redis alone for a while.
-
-    So a Redis that hangs slows one request, not all of them.
-    """
-
-    def __init__(self) -> None:
-        self._redis = redis.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=0.5, socket_keepalive=True
-        )
-        self._resting_until = 0.0
+    """Rings where that is needed and possible."""
 
     def ring(self, channel: str, message_id: str) -> None:
         """Publish a ring unless enough lie there already. Never raises."""
@@ -73,21 +64,11 @@ class Doorbell:
         try:
             task.apply_async(arguments)
         except (BrokerUnreachable, redis.RedisError, OSError) as error:
-            self._rest(error)
+            broker.rest(error)
 
     def waiting(self, channel: str) -> float:
         """Return how many rings lie in a queue; infinitely many while Redis is away, so that nobody adds one."""
-        if time.monotonic() < self._resting_until:
-            return float("inf")
-        try:
-            return int(self._redis.llen(channel))  # type: ignore[arg-type]
-        except (redis.RedisError, OSError) as error:
-            self._rest(error)
-            return float("inf")
-
-    def _rest(self, error: Exception) -> None:
-        self._resting_until = time.monotonic() + REDIS_REST_SECONDS
-        logger.warning("the broker is away (%s); what is due waits, and the sweep will ring", type(error).__name__)
+        return broker.ask(lambda server: float(server.llen(channel)), float("inf"))  # type: ignore[arg-type]
 
 
 _doorbell = Doorbell()

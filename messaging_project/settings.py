@@ -121,6 +121,11 @@ for sender, rate in SENDER_RATES.items():
 if not set(ON_UNRESOLVED.values()) <= {"hold", "resend"}:
     raise ImproperlyConfigured("ON_UNRESOLVED_SMS, _MMS and _EMAIL are hold or resend.")
 
+# --- The API --------------------------------------------------------------------------------------------------------
+
+API_REQUESTS_PER_MINUTE: int = env.int("API_REQUESTS_PER_MINUTE", default=3_000)
+LOCAL_REQUESTS_PER_MINUTE: int = env.int("LOCAL_REQUESTS_PER_MINUTE", default=60_000)
+
 # --- The providers --------------------------------------------------------------------------------------------------
 
 ROUTES: dict[str, list[str]] = {
@@ -191,6 +196,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.postgres",
     "django.contrib.staticfiles",
     "rest_framework",
     "messaging_project",
@@ -200,6 +206,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "messaging_project.problems.RequestIdMiddleware",
+    "conversations.api.limits.RateLimitHeaders",
     "messaging_project.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -259,8 +266,12 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SPEAKS_TLS
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["conversations.api.authentication.LocalDevelopment"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "conversations.api.authentication.KeyAuthentication",
+        "conversations.api.authentication.LocalDevelopment",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["conversations.api.authentication.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["conversations.api.limits.RateLimit"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["conversations.api.parsing.StrictJSONParser"],
     "EXCEPTION_HANDLER": "messaging_project.problems.problem_response",

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, cast
 
 from django.conf import settings
 from django.db.models import Count, Q, Sum
@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from conversations.api.media import StorageUnavailable
+from conversations.models.client import Scope
 from providers import routes
 from providers.base import Callback, Provider
 from providers.errors import UnreadableCallback
@@ -57,6 +58,7 @@ class CallbackView(APIView):
 
     authentication_classes = ()
     permission_classes = ()
+    throttle_classes = ()
     provider: str
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
@@ -183,6 +185,8 @@ class SendGridView(CallbackView):
 
 class DoorStatusView(APIView):
     """What went on at one door."""
+
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
 
     def get(self, request: Request, provider: str) -> Response:
         """Answer the last day's counts. 400 for a provider that has no door."""

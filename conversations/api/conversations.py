@@ -1,6 +1,6 @@
 """Conversations over HTTP: list, detail, and their messages."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import Q
 from django.shortcuts import get_object_or_404
@@ -12,6 +12,7 @@ from conversations.api.messages import address, message_list
 from conversations.api.messages import represent as represent_message
 from conversations.api.paging import Page, choice, flag
 from conversations.models import Conversation, Message
+from conversations.models.client import Scope
 
 NEWEST_SHOWN = 100
 
@@ -39,11 +40,13 @@ def represent(conversation: Conversation, messages: list[Message] | None = None)
 class ConversationListView(APIView):
     """The list of conversations."""
 
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
+
     def get(self, request: Request) -> Response:
         """Answer a page of conversations, by their last message, newest first; those without messages last."""
         query = request.query_params
         page = Page.of(query)
-        conversations = Conversation.objects.filter(
+        conversations = Conversation.objects.visible_to(request.user).filter(
             participant(query),
             **choice(query, "channel_type", Conversation.ChannelType.values),
             **choice(query, "status", Conversation.Status.values),
@@ -56,9 +59,11 @@ class ConversationListView(APIView):
 class ConversationView(APIView):
     """One conversation."""
 
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
+
     def get(self, request: Request, conversation_id: Any) -> Response:
         """Answer the conversation; with `include_messages=true` its newest 100 messages, and a link to the others."""
-        conversation = get_object_or_404(Conversation, pk=conversation_id)
+        conversation = get_object_or_404(Conversation.objects.visible_to(request.user), pk=conversation_id)
         if not flag(request.query_params, "include_messages"):
             return Response(represent(conversation))
         newest = conversation.messages.order_by("-created_at", "-id")[:NEWEST_SHOWN]
@@ -69,9 +74,11 @@ class ConversationView(APIView):
 class ConversationMessagesView(APIView):
     """The messages of one conversation."""
 
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
+
     def get(self, request: Request, conversation_id: Any) -> Response:
         """Answer a page of them, newest first."""
-        conversation = get_object_or_404(Conversation, pk=conversation_id)
+        conversation = get_object_or_404(Conversation.objects.visible_to(request.user), pk=conversation_id)
         return message_list(request, Message.objects.filter(conversation=conversation))
 
 

@@ -70,9 +70,9 @@ def comparable(value: Any) -> Any:
     return value
 
 
-def made_before(key: str, body: Any) -> Message | None:
-    """Return the message that this key and body made, None if the key is new. Raises `Reused` or `Gone`."""
-    remembered = IdempotencyKey.objects.filter(key=key).select_related("message").first()
+def made_before(client: Any, key: str, body: Any) -> Message | None:
+    """Return the message that a client's key and body made, None if the key is new. Raises `Reused` or `Gone`."""
+    remembered = IdempotencyKey.objects.filter(client_id=client.pk, key=key).select_related("message").first()
     if remembered is None:
         return None
     if remembered.fingerprint != fingerprint(body):
@@ -83,12 +83,12 @@ def made_before(key: str, body: Any) -> Message | None:
 
 
 @transaction.atomic
-def make_once(key: str, body: Any, message: Message, make: Callable[[Message], object]) -> Message | None:
-    """Make a message under a key; where somebody else just did, make nothing and return theirs.
+def make_once(client: Any, key: str, body: Any, message: Message, make: Callable[[Message], object]) -> Message | None:
+    """Make a message under a client's key; where somebody else just did, make nothing and return theirs.
 
     Raises `Reused` or `Gone`.
     """
-    if not IdempotencyKey.objects.take(key, fingerprint(body), message.pk):
-        return made_before(key, body)
+    if not IdempotencyKey.objects.take(client.pk, key, fingerprint(body), message.pk):
+        return made_before(client, key, body)
     make(message)
     return None

@@ -2,7 +2,7 @@
 
 import logging
 from mimetypes import guess_extension
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from django.http import FileResponse
 from django.shortcuts import get_object_or_404
@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from conversations.api.authentication import StaffSession
 from conversations.models import Media
+from conversations.models.client import Scope
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +41,12 @@ class StorageUnavailable(APIException):
 class MediaView(APIView):
     """One file, for API clients and for staff in the admin."""
 
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
     authentication_classes = (*APIView.authentication_classes, StaffSession)
 
     def get(self, request: Request, media_id: Any) -> FileResponse:
         """Answer the file: images inline, everything else as a download. 404 with the reason if it is not to be had."""
-        media = get_object_or_404(Media, pk=media_id)
+        media = get_object_or_404(Media.objects.visible_to(request.user), pk=media_id)
         if media.status == Media.Status.WAITING:
             raise NotYetFetched
         if media.status == Media.Status.MISSING:

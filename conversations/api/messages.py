@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -25,6 +25,7 @@ from conversations.api import idempotency
 from conversations.api.fields import Attachment, Choice, Flag, Line, Metadata, Moment, Text, is_blank
 from conversations.api.paging import InvalidQuery, Page, choice, identifier, moment
 from conversations.models import Conversation, Message
+from conversations.models.client import Scope
 from conversations.models.message import key_of
 from conversations.models.status import Status
 from providers import routes
@@ -121,12 +122,15 @@ class SendRequest(Shape):
         if errors:
             raise serializers.ValidationError(errors)
         sender, recipient = normalised
+        if not self.context["client"].may_send_from(sender):
+            raise refusal("from", "foreign_sender", "This client does not send from this address.")
         return sender, recipient
 
     def _parent(self, parent_id: Any, attrs: dict[str, Any]) -> Message | None:
         if parent_id is None:
             return None
-        parent = Message.objects.filter(pk=parent_id).select_related("conversation").first()
+        visible = Message.objects.visible_to(self.context["client"])
+        parent = visible.filter(pk=parent_id).select_related("conversation").first()
         if parent is None:
             raise refusal("parent_id", "unknown_parent", "There is no message with this id.")
         # An answer may have come from an address that is not the conversation's, to the plus-address of a mail.
@@ -185,22 +189,24 @@ def absolute(attachment: str) -> str:
 class SendView(APIView):
     """Accepts a message: it is a row before it is anything else."""
 
+    scopes: ClassVar[dict[str, Scope]] = {"POST": Scope.MESSAGES_SEND}
+
     def post(self, request: Request) -> Response:
         """Answer 201 with the message. By then it is committed, whatever becomes of this process or of Redis.
 
         With an Idempotency-Key that made a message before: 200 with that one, as it stands now.
         """
         key = idempotency.key_of(request)
-        if key and (made := idempotency.made_before(key, request.data)):
+        if key and (made := idempotency.made_before(request.user, key, request.data)):
             return Response(represent(made), headers=idempotency.REPLAYED)
-        body = SendRequest(data=request.data)
+        body = SendRequest(data=request.data, context={"client": request.user})
         body.is_valid(raise_exception=True)
         values = dict(body.validated_data)
         accept = partial(Message.objects.accept, conversation_type=values.pop("conversation_type"))
         message = outbound(values, request.request_id)  # type: ignore[attr-defined]
         if not key:
             accept(message)
-        elif made := idempotency.make_once(key, request.data, message, accept):
+        elif made := idempotency.make_once(request.user, key, request.data, message, accept):
             return Response(represent(made), headers=idempotency.REPLAYED)
         if message.is_due_at_once:
             message = self.hand_over(message)
@@ -239,19 +245,23 @@ def outbound(values: dict[str, Any], request_id: str) -> Message:
 
 
 class MessageListView(SendView):
-    """The list of all messages; posting to it sends, as the shorter path."""
+    """The list of messages; posting to it sends, as the shorter path."""
+
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ, "POST": Scope.MESSAGES_SEND}
 
     def get(self, request: Request) -> Response:
         """Answer a page of messages, newest first."""
-        return message_list(request, Message.objects.all())
+        return message_list(request, Message.objects.visible_to(request.user))
 
 
 class MessageView(APIView):
     """One message."""
 
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
+
     def get(self, request: Request, message_id: Any) -> Response:
         """Answer the message as it stands."""
-        return Response(represent(get_object_or_404(Message, pk=message_id)))
+        return Response(represent(get_object_or_404(Message.objects.visible_to(request.user), pk=message_id)))
 
 
 def message_list(request: Request, messages: QuerySet[Message]) -> Response:

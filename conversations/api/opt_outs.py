@@ -1,6 +1,6 @@
 """Opt-outs over HTTP: who wants no more messages from which of our addresses."""
 
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.shortcuts import get_object_or_404
@@ -11,9 +11,10 @@ from rest_framework.views import APIView
 
 from conversations.addresses import InvalidAddress, normalise_email, normalise_phone, normalise_phone_sender
 from conversations.api.fields import Choice, Line
-from conversations.api.messages import Shape, address
+from conversations.api.messages import Shape, address, refusal
 from conversations.api.paging import Page, choice, flag
 from conversations.models import Conversation, OptOut
+from conversations.models.client import Scope
 
 
 def represent(opt_out: OptOut) -> dict[str, Any]:
@@ -60,10 +61,12 @@ def normalised(text: str, channel_type: str, *, is_ours: bool) -> str:
 class OptOutListView(APIView):
     """The list of opt-outs; posting to it makes one."""
 
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ, "POST": Scope.CONVERSATIONS_WRITE}
+
     def get(self, request: Request) -> Response:
         """Answer a page of opt-outs, newest first; those that were lifted only with `lifted=true`."""
         query = request.query_params
-        opt_outs = OptOut.objects.filter(
+        opt_outs = OptOut.objects.visible_to(request.user).filter(
             **choice(query, "channel_type", Conversation.ChannelType.values),
             **choice(query, "source", OptOut.Source.values),
             **address(query, "our_address", "our_address__iexact"),
@@ -76,6 +79,8 @@ class OptOutListView(APIView):
         """Answer 201 with the opt-out that holds from now on, or that held already."""
         body = OptOutRequest(data=request.data)
         body.is_valid(raise_exception=True)
+        if not cast(Any, request.user).may_send_from(body.validated_data["our_address"]):
+            raise refusal("our_address", "foreign_sender", "This client does not send from this address.")
         opt_out = OptOut.objects.opt_out(**body.validated_data, source=OptOut.Source.CLIENT)
         return Response(represent(opt_out), status=201, headers={"Location": opt_out.get_absolute_url()})
 
@@ -83,12 +88,14 @@ class OptOutListView(APIView):
 class OptOutView(APIView):
     """One opt-out."""
 
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ, "DELETE": Scope.CONVERSATIONS_WRITE}
+
     def get(self, request: Request, opt_out_id: Any) -> Response:
         """Answer the opt-out."""
-        return Response(represent(get_object_or_404(OptOut, pk=opt_out_id)))
+        return Response(represent(get_object_or_404(OptOut.objects.visible_to(request.user), pk=opt_out_id)))
 
     def delete(self, request: Request, opt_out_id: Any) -> Response:
         """Lift it: 204, also if it was lifted before. It stays in the list of lifted ones."""
-        opt_out = get_object_or_404(OptOut, pk=opt_out_id)
+        opt_out = get_object_or_404(OptOut.objects.visible_to(request.user), pk=opt_out_id)
         OptOut.objects.filter(pk=opt_out.pk).lift(source=OptOut.Source.CLIENT)
         return Response(status=204)

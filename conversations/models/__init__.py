@@ -1,5 +1,6 @@
 """The nouns of the domain, one file each."""
 
+from conversations.models.client import ApiKey, Client
 from conversations.models.conversation import Conversation
 from conversations.models.event import MessageEvent
 from conversations.models.idempotency import IdempotencyKey
@@ -8,4 +9,14 @@ from conversations.models.message import Message
 from conversations.models.opt_out import OptOut
 from conversations.models.pace import SenderPace
 
-__all__ = ["Conversation", "IdempotencyKey", "Media", "Message", "MessageEvent", "OptOut", "SenderPace"]
+__all__ = [
+    "ApiKey",
+    "Client",
+    "Conversation",
+    "IdempotencyKey",
+    "Media",
+    "Message",
+    "MessageEvent",
+    "OptOut",
+    "SenderPace",
+]

@@ -9,11 +9,16 @@ from django.db.models import F, OuterRef, Q, Subquery
 from uuid_utils.compat import uuid7
 
 from conversations.addresses import participants_key
+from conversations.models.client import of_senders
 from conversations.models.status import MAY_HAVE_ARRIVED
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     """How conversations are found."""
+
+    def visible_to(self, client: Any) -> "ConversationQuerySet":
+        """Return those that have one of the client's addresses."""
+        return self.filter(of_senders(client, "participant_from", "participant_to"))
 
     def last_written_in(self, participants_key: str) -> UUID | None:
         """Return the open conversation of a pair in which we wrote last; None if we never wrote in one."""

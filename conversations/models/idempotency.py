@@ -14,15 +14,17 @@ REMEMBERED_FOR = timedelta(days=7)
 class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
     """How keys are taken and forgotten."""
 
-    def take(self, key: str, fingerprint: str, message_id: UUID) -> bool:
-        """Reserve a key for a message that the same transaction goes on to insert; return False if it is taken.
+    def take(self, client_id: int | None, key: str, fingerprint: str, message_id: UUID) -> bool:
+        """Reserve a client's key for a message that the same transaction goes on to insert; False if it is taken.
 
         Waits for whoever is reserving the same key at the same time, until that transaction ends.
         """
         self.bulk_create(
-            [IdempotencyKey(key=key, fingerprint=fingerprint, message_id=message_id)], ignore_conflicts=True
+            [IdempotencyKey(client_id=client_id, key=key, fingerprint=fingerprint, message_id=message_id)],
+            ignore_conflicts=True,
         )
-        return self.filter(key=key, message_id=message_id).exists()
+        made = self.filter(client_id=client_id, key=key, message_id=message_id)  # type: ignore[misc]  # None is one
+        return made.exists()
 
     def forget_old(self, limit: int) -> int:
         """Delete up to `limit` keys that were remembered for long enough; return how many."""
@@ -33,7 +35,8 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
 class IdempotencyKey(models.Model):
     """A client's name for one request, the fingerprint of that request's body, and the message it made."""
 
-    key = models.CharField(max_length=255, unique=True)
+    client = models.ForeignKey("conversations.Client", on_delete=models.CASCADE, null=True, related_name="+")
+    key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
     message = models.ForeignKey("conversations.Message", on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
@@ -41,9 +44,14 @@ class IdempotencyKey(models.Model):
     objects: ClassVar[models.Manager["IdempotencyKey"]] = IdempotencyKeyQuerySet.as_manager()
 
     if TYPE_CHECKING:
+        client_id: int | None
         message_id: UUID | None
 
     class Meta:
+        constraints = [
+            # Without a client it is the local development client's.
+            models.UniqueConstraint(fields=["client", "key"], name="one_request_per_key", nulls_distinct=False)
+        ]
         indexes = [models.Index(fields=["created_at"], name="idempotency_keys_to_forget")]
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 from conversations import mail_links
 from conversations.addresses import participants_key
 from conversations.models import statements
+from conversations.models.client import of_senders
 from conversations.models.conversation import Conversation
 from conversations.models.doubt import REPORT_STEPS, SETTLED_WITHOUT_AN_ID, DoubtQuerySet, settling_times
 from conversations.models.event import MessageEvent
@@ -127,6 +128,11 @@ class Offer:
 
 class MessageQuerySet(DoubtQuerySet):
     """What is done to many messages, and how one is made."""
+
+    def visible_to(self, client: Any) -> "MessageQuerySet":
+        """Return those of conversations that have one of the client's addresses."""
+        mine = of_senders(client, "conversation__participant_from", "conversation__participant_to")
+        return self.filter(mine)
 
     def accept(self, message: "Message", *, conversation_type: str = Conversation.Type.DIRECT) -> "Message":
         """Insert an outbound message with its conversation and its first event; return it as it stands then.

@@ -1,7 +1,7 @@
 """Who wants no more messages from which of our addresses."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q, Value
@@ -9,11 +9,16 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
+from conversations.models.client import of_senders
 from conversations.models.conversation import Conversation
 
 
 class OptOutQuerySet(models.QuerySet["OptOut"]):
     """How opt-outs begin and end."""
+
+    def visible_to(self, client: Any) -> "OptOutQuerySet":
+        """Return those of the client's addresses."""
+        return self.filter(of_senders(client, "our_address"))
 
     def in_force(self) -> "OptOutQuerySet":
         """Return those that hold now."""

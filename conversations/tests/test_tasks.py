@@ -32,10 +32,9 @@ def broker():
 
 @pytest.fixture
 def unreachable_broker(monkeypatch):
-    """A doorbell whose Redis is a port where nobody listens."""
-    bell = tasks.Doorbell()
-    bell._redis = redis.Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.5)
-    monkeypatch.setattr(tasks, "_doorbell", bell)
+    """The way to a Redis at a port where nobody listens."""
+    monkeypatch.setattr(tasks.broker, "_redis", redis.Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.5))
+    monkeypatch.setattr(tasks.broker, "_resting_until", 0.0)
 
 
 def rings(broker, queue):
@@ -67,9 +66,9 @@ def test_a_ring_without_a_broker_is_only_logged_and_redis_is_left_alone_for_a_wh
     tasks.ring(accept())
     tasks.ring(accept())
     assert caplog.text.count("the broker is away") == 1
-    monkeypatch.setattr(tasks._doorbell, "_redis", broker)
+    monkeypatch.setattr(tasks.broker, "_redis", broker)
     assert tasks._doorbell.waiting("sms") == float("inf")
-    tasks._doorbell._resting_until = time.monotonic()
+    tasks.broker._resting_until = time.monotonic()
     assert tasks._doorbell.waiting("sms") == 0
 
 
