@@ -199,7 +199,7 @@ def give_out(doubts: Sequence[Message], unowned: Sequence[FoundMessage]) -> Coun
     for twin in doubts[len(unowned) :]:
         tally[send_again(twin, "The provider holds fewer of these messages than there were calls.")] += 1
     if len(unowned) > len(doubts):
-        record_possible_duplicate(doubts[-1], "The provider holds more of these messages than there are here.")
+        doubts[-1].record_possible_duplicate("The provider holds more of these messages than there are here.")
     return tally
 
 
@@ -225,7 +225,7 @@ def end_unproven(message: Message) -> str:
     policy = message.on_unresolved or settings.ON_UNRESOLVED[message.type]
     was_resent = message.events.filter(code="possible_duplicate").exists()
     if policy == Message.OnUnresolved.RESEND and not was_resent:
-        record_possible_duplicate(message, "Sent again by policy, although it may have been sent.")
+        message.record_possible_duplicate("Sent again by policy, although it may have been sent.")
         return send_again(message, "Nobody can tell whether it was sent; it is sent again by policy.")
     move(message, Status.UNRESOLVED, MessageEvent.Evidence.ASSUMED, "Nobody can tell whether it was sent.")
     return message.status
@@ -244,14 +244,3 @@ def move(message: Message, status: Status, evidence: MessageEvent.Evidence, deta
     message.status, message.settle_at, message.updated_at = status, None, timezone.now()
     message.save(update_fields=["status", "settle_at", "next_attempt_at", "error_code", "error_message", "updated_at"])
     message.events.create(status=status, evidence=evidence, attempt=message.attempts, detail=detail)
-
-
-def record_possible_duplicate(message: Message, detail: str) -> None:
-    """Say in the timeline that somebody may get it twice."""
-    message.events.create(
-        status="possible_duplicate",
-        evidence=MessageEvent.Evidence.ASSUMED,
-        attempt=message.attempts,
-        code="possible_duplicate",
-        detail=detail,
-    )

@@ -1,13 +1,14 @@
-"""What a request body may hold, field by field: each refuses what it can't keep, with a code and a way out."""
+"""Request bodies and what they may hold, field by field: each refuses what it can't keep, with a code and a way out."""
 
 import json
 import re
 import unicodedata
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from conversations.api.paging import aware
@@ -16,7 +17,44 @@ from providers.fetch import is_name, is_public
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 NUL = "\x00"
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
+MAX_TEXT_CHARACTERS = 1600
+LONGEST_SCHEDULE = timedelta(days=366)
 MAX_METADATA_KEYS, MAX_METADATA_DEPTH, MAX_METADATA_BYTES = 50, 5, 4096
+
+
+class Shape(serializers.Serializer[Any]):
+    """A request body: fields that are not declared are refused, except those it says to ignore."""
+
+    ignored: tuple[str, ...] = ()
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the validated values. Raises a validation error that names every unknown field."""
+        if not isinstance(data, dict):
+            raise serializers.ValidationError({"non_field_errors": ["Give a JSON object."]}, code="not_an_object")
+        unknown = data.keys() - self.fields.keys() - set(self.ignored)
+        if unknown:
+            errors = {name: ["There is no such field."] for name in sorted(unknown)}
+            raise serializers.ValidationError(errors, code="unknown_field")
+        return super().to_internal_value(data)
+
+
+def refusal(field: str, code: str, text: str) -> serializers.ValidationError:
+    """Return the validation error of one field of the body."""
+    return serializers.ValidationError({field: [text]}, code=code)
+
+
+def check_body(message_type: str, body: str, *, has_more: bool) -> None:
+    """Refuse a text that is too long, and a message without any content; with `has_more` it has other content."""
+    if message_type != "email" and len(body) > MAX_TEXT_CHARACTERS:
+        raise refusal("body", "too_long", f"A text has at most {MAX_TEXT_CHARACTERS:,} characters.")
+    if is_blank(body) and not has_more:
+        raise refusal("body", "empty_message", "Give a body or attachments.")
+
+
+def check_ahead(name: str, time: datetime | None) -> None:
+    """Refuse a time that is more than a year ahead."""
+    if time and time > timezone.now() + LONGEST_SCHEDULE:
+        raise refusal(name, "too_far_ahead", "Give a time within a year from now.")
 
 
 class Text(serializers.CharField):

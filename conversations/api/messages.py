@@ -1,148 +1,33 @@
-"""Messages over HTTP: send, read, list."""
+"""Messages over HTTP: read, list, change, and what is done to them by hand."""
 
-import logging
-from datetime import timedelta
-from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from rest_framework import serializers
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from conversations import delivery, tasks
-from conversations.addresses import (
-    InvalidAddress,
-    normalise_email,
-    normalise_phone,
-    normalise_phone_sender,
+from conversations import tasks
+from conversations.addresses import InvalidAddress, normalise_email, normalise_phone_sender
+from conversations.api.fields import (
+    Choice,
+    Metadata,
+    Moment,
+    Shape,
+    Text,
+    check_ahead,
+    check_body,
+    is_blank,
 )
-from conversations.api import idempotency
-from conversations.api.fields import Attachment, Choice, Flag, Line, Metadata, Moment, Text, is_blank
 from conversations.api.paging import InvalidQuery, Page, choice, identifier, moment
-from conversations.models import Conversation, Message
+from conversations.models import Message, MessageEvent
 from conversations.models.client import Scope
-from conversations.models.message import key_of
+from conversations.models.intervention import RETRYABLE, TOLD_BY_HAND
 from conversations.models.status import Status
-from providers import routes
-
-logger = logging.getLogger(__name__)
-
-MAX_TEXT_CHARACTERS = 1600
-MAX_ATTACHMENTS = 10
-LONGEST_SCHEDULE = timedelta(days=366)
-EMAIL_ONLY = {"subject": "a subject", "html": "HTML", "unsubscribe": "an unsubscribe link"}
-
-
-class Shape(serializers.Serializer[Any]):
-    """A request body: fields that are not declared are refused, except those it says to ignore."""
-
-    ignored: tuple[str, ...] = ()
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Return the validated values. Raises a validation error that names every unknown field."""
-        if not isinstance(data, dict):
-            raise serializers.ValidationError({"non_field_errors": ["Give a JSON object."]}, code="not_an_object")
-        unknown = data.keys() - self.fields.keys() - set(self.ignored)
-        if unknown:
-            errors = {name: ["There is no such field."] for name in sorted(unknown)}
-            raise serializers.ValidationError(errors, code="unknown_field")
-        return super().to_internal_value(data)
-
-
-class SendRequest(Shape):
-    """The body of a send. What it validates to are the values of a `Message`, and `conversation_type`."""
-
-    ignored = ("timestamp",)
-
-    to = Line(max_length=254, source="recipient")
-    type = Choice(Message.Type.values)
-    body = Text(required=False, allow_blank=True, default="")
-    html = Text(required=False, allow_blank=True, default="")
-    subject = Line(required=False, allow_blank=True, max_length=998, default="")
-    attachments = serializers.ListField(child=Attachment(), required=False, max_length=MAX_ATTACHMENTS, default=list)
-    metadata = Metadata(required=False, default=dict)
-    parent_id = serializers.UUIDField(required=False, allow_null=True, default=None)
-    conversation_type = Choice(Conversation.Type.values, required=False, default=Conversation.Type.DIRECT)
-    send_at = Moment(required=False, allow_null=True, default=None)
-    expires_at = Moment(required=False, allow_null=True, default=None)
-    on_unresolved = Choice(Message.OnUnresolved.values, required=False, default="")
-    unsubscribe = Flag(required=False, default=False)
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """Return the fields, with `from`, which Python can't declare by that name, in front."""
-        return {"from": Line(max_length=254, source="sender"), **super().get_fields()}
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Check what takes more than one field to see."""
-        if attrs["type"] == Message.Type.SMS and attrs["attachments"]:
-            attrs["type"] = Message.Type.MMS
-        self._check_content(attrs)
-        self._check_times(attrs)
-        attrs["sender"], attrs["recipient"] = self._normalised(attrs)
-        attrs["parent"] = self._parent(attrs.pop("parent_id"), attrs)
-        return attrs
-
-    def _check_content(self, attrs: dict[str, Any]) -> None:
-        if attrs["type"] != Message.Type.EMAIL:
-            for name, thing in EMAIL_ONLY.items():
-                if attrs[name]:
-                    raise refusal(name, "only_for_email", f"Only an email has {thing}.")
-            if len(attrs["body"]) > MAX_TEXT_CHARACTERS:
-                raise refusal("body", "too_long", f"A text has at most {MAX_TEXT_CHARACTERS:,} characters.")
-        if is_blank(attrs["body"]) and is_blank(attrs["html"]) and not attrs["attachments"]:
-            raise refusal("body", "empty_message", "Give a body or attachments.")
-
-    def _check_times(self, attrs: dict[str, Any]) -> None:
-        now, send_at, expires_at = timezone.now(), attrs["send_at"], attrs["expires_at"]
-        for name in ("send_at", "expires_at"):
-            if attrs[name] and attrs[name] > now + LONGEST_SCHEDULE:
-                raise refusal(name, "too_far_ahead", "Give a time within a year from now.")
-        if expires_at and expires_at <= max(now, send_at or now):
-            raise refusal("expires_at", "expires_too_soon", "Give a time later than now and than send_at.")
-
-    def _normalised(self, attrs: dict[str, Any]) -> tuple[str, str]:
-        region = settings.DEFAULT_PHONE_REGION
-        errors: dict[str, list[serializers.ErrorDetail]] = {}
-        normalised = []
-        for name, key in (("from", "sender"), ("to", "recipient")):
-            try:
-                if attrs["type"] == Message.Type.EMAIL:
-                    normalised.append(normalise_email(attrs[key]))
-                elif name == "from":
-                    normalised.append(normalise_phone_sender(attrs[key], region))
-                else:
-                    normalised.append(normalise_phone(attrs[key], region))
-            except InvalidAddress as error:
-                errors[name] = [serializers.ErrorDetail(str(error), error.code)]
-        if errors:
-            raise serializers.ValidationError(errors)
-        sender, recipient = normalised
-        if not self.context["client"].may_send_from(sender):
-            raise refusal("from", "foreign_sender", "This client does not send from this address.")
-        return sender, recipient
-
-    def _parent(self, parent_id: Any, attrs: dict[str, Any]) -> Message | None:
-        if parent_id is None:
-            return None
-        visible = Message.objects.visible_to(self.context["client"])
-        parent = visible.filter(pk=parent_id).select_related("conversation").first()
-        if parent is None:
-            raise refusal("parent_id", "unknown_parent", "There is no message with this id.")
-        # An answer may have come from an address that is not the conversation's, to the plus-address of a mail.
-        between = {parent.conversation.participants_key, key_of(parent.type, parent.sender, parent.recipient)}
-        if key_of(attrs["type"], attrs["sender"], attrs["recipient"]) not in between:
-            raise refusal("parent_id", "other_participants", "That message is between others, or on another channel.")
-        return parent
-
-
-def refusal(field: str, code: str, text: str) -> serializers.ValidationError:
-    """Return the validation error of one field of the body."""
-    return serializers.ValidationError({field: [text]}, code=code)
 
 
 def represent(message: Message) -> dict[str, Any]:
@@ -186,82 +71,152 @@ def absolute(attachment: str) -> str:
     return f"{settings.PUBLIC_URL}{attachment}" if attachment.startswith("/") else attachment
 
 
-class SendView(APIView):
-    """Accepts a message: it is a row before it is anything else."""
+class NotPending(APIException):
+    """The message is past the state in which it could be changed."""
 
-    scopes: ClassVar[dict[str, Scope]] = {"POST": Scope.MESSAGES_SEND}
+    status_code = 409
+    default_code = "not_pending"
 
-    def post(self, request: Request) -> Response:
-        """Answer 201 with the message. By then it is committed, whatever becomes of this process or of Redis.
-
-        With an Idempotency-Key that made a message before: 200 with that one, as it stands now.
-        """
-        key = idempotency.key_of(request)
-        if key and (made := idempotency.made_before(request.user, key, request.data)):
-            return Response(represent(made), headers=idempotency.REPLAYED)
-        body = SendRequest(data=request.data, context={"client": request.user})
-        body.is_valid(raise_exception=True)
-        values = dict(body.validated_data)
-        accept = partial(Message.objects.accept, conversation_type=values.pop("conversation_type"))
-        message = outbound(values, request.request_id)  # type: ignore[attr-defined]
-        if not key:
-            accept(message)
-        elif made := idempotency.make_once(request.user, key, request.data, message, accept):
-            return Response(represent(made), headers=idempotency.REPLAYED)
-        if message.is_due_at_once:
-            message = self.hand_over(message)
-        headers = {"Location": message.get_absolute_url()}
-        return Response(represent(message), status=201, headers=headers)
-
-    @staticmethod
-    def hand_over(message: Message) -> Message:
-        """Ring for the message, or send it here and now where the settings say so; return it as it stands then.
-
-        It is accepted, so from here on nothing is an error any more: the worst that can happen is that it waits.
-        """
-        if not settings.SYNC_MESSAGE_PROCESSING:
-            tasks.ring(message)
-            return message
-        try:
-            if not delivery.deliver_now(message):
-                tasks.ring(message)
-            message.refresh_from_db()
-        except Exception as error:  # the message is accepted, and a client without a key would send it again
-            logger.warning(
-                "message %s: %s after it was accepted; the sweep sees to it", message.pk, type(error).__name__
-            )
-        return message
+    def __init__(self, message: Message) -> None:
+        super().__init__(f"The message is {message.status}; only one that no worker has can be changed.")
 
 
-def outbound(values: dict[str, Any], request_id: str) -> Message:
-    """Return an unsaved message of what was asked for."""
-    return Message(
-        direction=Message.Direction.OUTBOUND,
-        status=Status.PENDING,
-        provider=routes.names_for(values["type"])[0],
-        request_id=request_id,
-        **values,
-    )
+class NotRetryable(APIException):
+    """Nothing went wrong with the message, or nobody knows yet."""
+
+    status_code = 400
+    default_code = "not_retryable"
+
+    def __init__(self, message: Message) -> None:
+        words = ", ".join(sorted(RETRYABLE))
+        super().__init__(f"The message is {message.status}; one that is {words} can be sent again.")
 
 
-class MessageListView(SendView):
-    """The list of messages; posting to it sends, as the shorter path."""
+class ChangeRequest(Shape):
+    """The body of a change. Without `send_at` the time stays; null sends now."""
 
-    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ, "POST": Scope.MESSAGES_SEND}
+    body = Text(required=False, allow_blank=True)
+    send_at = Moment(required=False, allow_null=True)
 
-    def get(self, request: Request) -> Response:
-        """Answer a page of messages, newest first."""
-        return message_list(request, Message.objects.visible_to(request.user))
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check the changes against the message that they are for."""
+        message: Message = self.context["message"]
+        if "body" in attrs:
+            check_body(message.type, attrs["body"], has_more=bool(message.attachments) or not is_blank(message.html))
+        check_ahead("send_at", attrs.get("send_at"))
+        return attrs
+
+
+class StatusRequest(Shape):
+    """The body of a status set by hand."""
+
+    status = Choice(sorted(TOLD_BY_HAND))
+    metadata = Metadata(required=False)
 
 
 class MessageView(APIView):
     """One message."""
 
-    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ, "PATCH": Scope.MESSAGES_SEND}
 
     def get(self, request: Request, message_id: Any) -> Response:
         """Answer the message as it stands."""
-        return Response(represent(get_object_or_404(Message.objects.visible_to(request.user), pk=message_id)))
+        return Response(represent(visible(request, message_id)))
+
+    def patch(self, request: Request, message_id: Any) -> Response:
+        """Change the body or the time of a message that waits. Raises `NotPending`."""
+        message = visible(request, message_id)
+        body = ChangeRequest(data=request.data, context={"message": message})
+        body.is_valid(raise_exception=True)
+        changed = Message.objects.change(message.pk, name_of(request), body.validated_data)
+        if changed is None:
+            raise NotPending(visible(request, message_id))
+        return queued(changed)
+
+
+class MessageStatusView(APIView):
+    """What somebody says became of a message."""
+
+    scopes: ClassVar[dict[str, Scope]] = {"PATCH": Scope.MESSAGES_SEND}
+
+    def patch(self, request: Request, message_id: Any) -> Response:
+        """Set the status by hand. Raises `NotPending` while a worker has the message."""
+        body = StatusRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        message = visible(request, message_id)
+        status, metadata = Status(body.validated_data["status"]), body.validated_data.get("metadata")
+        told = Message.objects.tell(message.pk, name_of(request), status, metadata)
+        if told is None:
+            raise NotPending(visible(request, message_id))
+        return Response(represent(told))
+
+
+class MessageRetryView(APIView):
+    """Another try for a message that did not arrive."""
+
+    scopes: ClassVar[dict[str, Scope]] = {"POST": Scope.MESSAGES_SEND}
+
+    def post(self, request: Request, message_id: Any) -> Response:
+        """Queue it again. Raises `NotRetryable`."""
+        message = visible(request, message_id)
+        again = Message.objects.retry(message.pk, name_of(request))
+        if again is None:
+            raise NotRetryable(visible(request, message_id))
+        return queued(again)
+
+
+class MessageCancelView(APIView):
+    """The end of a message that waits."""
+
+    scopes: ClassVar[dict[str, Scope]] = {"POST": Scope.MESSAGES_SEND}
+
+    def post(self, request: Request, message_id: Any) -> Response:
+        """Cancel it, also a second time. Raises `NotPending`."""
+        message = visible(request, message_id)
+        canceled = Message.objects.cancel(message.pk, name_of(request))
+        if canceled is None:
+            raise NotPending(visible(request, message_id))
+        return Response(represent(canceled))
+
+
+class MessageEventsView(APIView):
+    """The timeline of a message."""
+
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
+
+    def get(self, request: Request, message_id: Any) -> Response:
+        """Answer what became known of it, in that order."""
+        events = visible(request, message_id).events.order_by("id")
+        return Response({"events": [represent_event(event) for event in events]})
+
+
+def visible(request: Request, message_id: Any) -> Message:
+    """Return a message that the client sees. Raises `Http404`."""
+    return get_object_or_404(Message.objects.visible_to(request.user), pk=message_id)
+
+
+def name_of(request: Request) -> str:
+    """Return the client's name, for timelines."""
+    return str(cast(Any, request.user).name)
+
+
+def queued(message: Message) -> Response:
+    """Answer a message that waits; where its time has come somebody is rung for it."""
+    if message.next_attempt_at is not None and message.next_attempt_at <= timezone.now():
+        tasks.ring(message)
+    return Response(represent(message))
+
+
+def represent_event(event: MessageEvent) -> dict[str, Any]:
+    """Return one line of a timeline as the API shows it."""
+    return {
+        "at": event.at,
+        "status": event.status,
+        "evidence": event.evidence,
+        "attempt": event.attempt,
+        "code": event.code or None,
+        "detail": event.detail,
+    }
 
 
 def message_list(request: Request, messages: QuerySet[Message]) -> Response:

@@ -10,8 +10,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from conversations.addresses import InvalidAddress, normalise_email, normalise_phone, normalise_phone_sender
-from conversations.api.fields import Choice, Line
-from conversations.api.messages import Shape, address, refusal
+from conversations.api.fields import Choice, Line, Shape, refusal
+from conversations.api.messages import address
 from conversations.api.paging import Page, choice, flag
 from conversations.models import Conversation, OptOut
 from conversations.models.client import Scope

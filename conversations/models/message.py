@@ -20,8 +20,9 @@ from conversations.addresses import participants_key
 from conversations.models import statements
 from conversations.models.client import of_senders
 from conversations.models.conversation import Conversation
-from conversations.models.doubt import REPORT_STEPS, SETTLED_WITHOUT_AN_ID, DoubtQuerySet, settling_times
+from conversations.models.doubt import REPORT_STEPS, SETTLED_WITHOUT_AN_ID, settling_times
 from conversations.models.event import MessageEvent
+from conversations.models.intervention import InterventionQuerySet
 from conversations.models.opt_out import OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
 from conversations.models.status import MOVES, RAISED_BY_AN_EARLIER_ATTEMPT, Status
@@ -126,7 +127,7 @@ class Offer:
         }
 
 
-class MessageQuerySet(DoubtQuerySet):
+class MessageQuerySet(InterventionQuerySet):
     """What is done to many messages, and how one is made."""
 
     def visible_to(self, client: Any) -> "MessageQuerySet":
@@ -434,6 +435,16 @@ class Message(models.Model):
     def opt_recipient_out(self, source: str, at: datetime | None = None) -> None:
         """Let the recipient of this outbound message get nothing more from its sender."""
         OptOut.objects.opt_out(channel_type_of(self.type), self.sender, self.recipient, source=source, at=at)
+
+    def record_possible_duplicate(self, detail: str) -> None:
+        """Say in the timeline that somebody may get it twice."""
+        self.events.create(
+            status="possible_duplicate",
+            evidence=MessageEvent.Evidence.ASSUMED,
+            attempt=self.attempts,
+            code="possible_duplicate",
+            detail=detail[:500],
+        )
 
     def take_report(self, report: DeliveryReport, received_at: datetime) -> None:
         """Move as the report says, if it may, and record it once. The row must be locked by the caller."""

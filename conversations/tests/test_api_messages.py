@@ -301,7 +301,7 @@ def test_what_is_not_there_is_a_404_problem(client, settings, path, debug):
 def test_a_crash_is_a_500_problem_without_a_traceback(client, monkeypatch, settings):
     settings.DEBUG = True
     client.raise_request_exception = False
-    monkeypatch.setattr("conversations.api.messages.represent", lambda message: 1 / 0)
+    monkeypatch.setattr("conversations.api.send.represent", lambda message: 1 / 0)
     response = client.post("/api/v1/messages/send", SMS, content_type="application/json")
     assert (response.status_code, response["Content-Type"]) == (500, "application/problem+json")
     assert "ZeroDivisionError" not in response.text
