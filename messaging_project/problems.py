@@ -6,7 +6,7 @@ here; inside DRF views `problem_response` is the exception handler.
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +17,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
+
+from conversations.api.fields import flattened
 
 logger = logging.getLogger(__name__)
 
@@ -90,19 +92,6 @@ def invalid_body(error: exceptions.ValidationError) -> dict[str, Any]:
     """Return the 422 for a validation error: one entry in `errors` for each thing to mend."""
     errors = list(flattened(error.detail, (getattr(error, "location", "body"),)))
     return problem_body(422, "invalid", "The request has errors; each is listed in `errors`.", errors)
-
-
-def flattened(detail: Any, loc: tuple[str | int, ...]) -> Iterator[dict[str, Any]]:
-    """Walk DRF's nested error details and yield `{"loc", "code", "msg"}` for each leaf."""
-    match detail:
-        case dict():
-            for name, below in detail.items():
-                yield from flattened(below, loc if name == "non_field_errors" else (*loc, name))
-        case list():
-            for below in detail:
-                yield from flattened(below, loc)
-        case _:
-            yield {"loc": list(loc), "code": detail.code, "msg": str(detail)}
 
 
 class ProblemMiddleware:

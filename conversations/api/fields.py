@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,13 +29,30 @@ class Shape(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the validated values. Raises a validation error that names every unknown field."""
+        self.refuse_unknown(data, {*self.fields.keys(), *self.ignored})
+        return super().to_internal_value(data)
+
+    @staticmethod
+    def refuse_unknown(data: Any, known: Collection[str]) -> None:
+        """Raise a validation error for what is no object, or has members that nobody knows."""
         if not isinstance(data, dict):
             raise serializers.ValidationError({"non_field_errors": ["Give a JSON object."]}, code="not_an_object")
-        unknown = data.keys() - self.fields.keys() - set(self.ignored)
-        if unknown:
-            errors = {name: ["There is no such field."] for name in sorted(unknown)}
+        if unknown := sorted(data.keys() - set(known)):
+            errors = {name: ["There is no such field."] for name in unknown}
             raise serializers.ValidationError(errors, code="unknown_field")
-        return super().to_internal_value(data)
+
+
+def flattened(detail: Any, loc: tuple[str | int, ...]) -> Iterator[dict[str, Any]]:
+    """Walk DRF's nested error details and yield `{"loc", "code", "msg"}` for each leaf."""
+    match detail:
+        case dict():
+            for name, below in detail.items():
+                yield from flattened(below, loc if name == "non_field_errors" else (*loc, name))
+        case list():
+            for below in detail:
+                yield from flattened(below, loc)
+        case _:
+            yield {"loc": list(loc), "code": detail.code, "msg": str(detail)}
 
 
 def refusal(field: str, code: str, text: str) -> serializers.ValidationError:

@@ -75,11 +75,38 @@ def made_before(client: Any, key: str, body: Any) -> Message | None:
     remembered = IdempotencyKey.objects.filter(client_id=client.pk, key=key).select_related("message").first()
     if remembered is None:
         return None
-    if remembered.fingerprint != fingerprint(body):
+    if remembered.fingerprint != fingerprint(body) or remembered.results is not None:
         raise Reused
     if remembered.message is None:
         raise Gone
     return remembered.message
+
+
+def results_before(client: Any, key: str, body: Any) -> list[Any] | None:
+    """Return the results of the batch that a client's key and body made, None if the key is new. Raises `Reused`."""
+    kept = IdempotencyKey.objects.filter(client_id=client.pk, key=key).first()
+    return None if kept is None else results_of(kept, body)
+
+
+def results_of(kept: IdempotencyKey, body: Any) -> list[Any]:
+    """Return the results that are kept under a key. Raises `Reused`."""
+    if kept.fingerprint != fingerprint(body) or kept.results is None:
+        raise Reused
+    return list(kept.results)
+
+
+@transaction.atomic
+def make_batch_once(client: Any, key: str, body: Any, make: Callable[[], list[Any]]) -> list[Any] | None:
+    """Make a batch under a client's key and keep what `make` returns; where somebody else just did, return theirs.
+
+    Raises `Reused`.
+    """
+    kept, is_new = IdempotencyKey.objects.take_for_batch(client.pk, key, fingerprint(body))
+    if not is_new:
+        return results_of(kept, body)
+    kept.results = make()
+    kept.save(update_fields=["results"])
+    return None
 
 
 @transaction.atomic

@@ -146,28 +146,26 @@ class SendView(APIView):
         elif made := idempotency.make_once(request.user, key, request.data, message, accept):
             return Response(represent(made), headers=idempotency.REPLAYED)
         if message.is_due_at_once:
-            message = self.hand_over(message)
+            message = hand_over(message)
         headers = {"Location": message.get_absolute_url()}
         return Response(represent(message), status=201, headers=headers)
 
-    @staticmethod
-    def hand_over(message: Message) -> Message:
-        """Ring for the message, or send it here and now where the settings say so; return it as it stands then.
 
-        It is accepted, so from here on nothing is an error any more: the worst that can happen is that it waits.
-        """
-        if not settings.SYNC_MESSAGE_PROCESSING:
-            tasks.ring(message)
-            return message
-        try:
-            if not delivery.deliver_now(message):
-                tasks.ring(message)
-            message.refresh_from_db()
-        except Exception as error:  # the message is accepted, and a client without a key would send it again
-            logger.warning(
-                "message %s: %s after it was accepted; the sweep sees to it", message.pk, type(error).__name__
-            )
+def hand_over(message: Message) -> Message:
+    """Ring for the message, or send it here and now where the settings say so; return it as it stands then.
+
+    It is accepted, so from here on nothing is an error any more: the worst that can happen is that it waits.
+    """
+    if not settings.SYNC_MESSAGE_PROCESSING:
+        tasks.ring(message)
         return message
+    try:
+        if not delivery.deliver_now(message):
+            tasks.ring(message)
+        message.refresh_from_db()
+    except Exception as error:  # the message is accepted, and a client without a key would send it again
+        logger.warning("message %s: %s after it was accepted; the sweep sees to it", message.pk, type(error).__name__)
+    return message
 
 
 def outbound(values: dict[str, Any], request_id: str) -> Message:

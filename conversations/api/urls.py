@@ -2,6 +2,7 @@
 
 from django.urls import re_path
 
+from conversations.api.batch import BatchView
 from conversations.api.conversations import ConversationListView, ConversationMessagesView, ConversationView
 from conversations.api.media import MediaView
 from conversations.api.messages import (
@@ -20,6 +21,7 @@ ID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 urlpatterns = [
     re_path(r"^messages/?$", MessageListView.as_view()),
     re_path(r"^messages/send/?$", SendView.as_view()),
+    re_path(r"^messages/batch/?$", BatchView.as_view()),
     re_path(r"^messages/preview/?$", PreviewView.as_view()),
     re_path(rf"^messages/(?P<message_id>{ID})/?$", MessageView.as_view()),
     re_path(rf"^messages/(?P<message_id>{ID})/status/?$", MessageStatusView.as_view()),

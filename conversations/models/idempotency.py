@@ -14,6 +14,11 @@ REMEMBERED_FOR = timedelta(days=7)
 class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
     """How keys are taken and forgotten."""
 
+    def take_for_batch(self, client_id: int | None, key: str, fingerprint: str) -> tuple["IdempotencyKey", bool]:
+        """Reserve a client's key for a batch; return its row, and whether it is new. Waits as `take` does."""
+        new = {"fingerprint": fingerprint, "results": []}
+        return self.get_or_create(client_id=client_id, key=key, defaults=new)  # type: ignore[misc]  # None is one
+
     def take(self, client_id: int | None, key: str, fingerprint: str, message_id: UUID) -> bool:
         """Reserve a client's key for a message that the same transaction goes on to insert; False if it is taken.
 
@@ -33,12 +38,16 @@ class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
 
 
 class IdempotencyKey(models.Model):
-    """A client's name for one request, the fingerprint of that request's body, and the message it made."""
+    """A client's name for one request, the fingerprint of that request's body, and the message it made.
+
+    Of a batch `results` are kept instead: for each of its messages an id, or the errors.
+    """
 
     client = models.ForeignKey("conversations.Client", on_delete=models.CASCADE, null=True, related_name="+")
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
     message = models.ForeignKey("conversations.Message", on_delete=models.SET_NULL, null=True, related_name="+")
+    results = models.JSONField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects: ClassVar[models.Manager["IdempotencyKey"]] = IdempotencyKeyQuerySet.as_manager()

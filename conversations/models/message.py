@@ -92,7 +92,19 @@ def _insert_parameters(message: "Message", conversation_type: str) -> dict[str, 
         "message_id_header": message.message_id_header,
         "reference_headers": message.reference_headers,
         "automatic": message.automatic,
+        "batch": message.batch,
     }
+
+
+# What a batch passes as JSON: these as they are, all else as text.
+_PLAIN = (str, bool, int, list, dict, type(None))
+
+
+def _wish(message: "Message", place: int) -> dict[str, Any]:
+    """Return what tells a message of a batch from the others, as JSON has it."""
+    values = {**_insert_parameters(message, Conversation.Type.DIRECT), "place": place}
+    values |= {"attachments": message.attachments, "metadata": message.metadata}
+    return {name: each if isinstance(each := values[name], _PLAIN) else str(each) for name in statements.WISH}
 
 
 def _inserted(message: "Message", row: Sequence[Any]) -> "Message":
@@ -156,14 +168,31 @@ class MessageQuerySet(InterventionQuerySet):
                 cursor.execute(statements.JOIN_CONVERSATION + statements.INSERT_MESSAGE, joining)
                 row = cursor.fetchone()
                 if row is not None:
-                    return _inserted(message, row)
+                    return _inserted(message, row[:-1])
                 parameters["conversation_type"] = Conversation.Type.DIRECT
             cursor.execute(statements.OPEN_CONVERSATION + statements.INSERT_MESSAGE, parameters)
-            return _inserted(message, cursor.fetchone())
+            return _inserted(message, cursor.fetchone()[:-1])
+
+    def accept_batch(self, messages: Sequence["Message"]) -> None:
+        """Insert outbound messages, each into its pair's open direct conversation, in one statement.
+
+        They stand in their conversations in this order, and single sends go before them.
+        """
+        for message in messages:
+            message.batch = True
+            if message.type == Message.Type.EMAIL:
+                message.take_mail_headers()
+        wishes = [_wish(message, place) for place, message in enumerate(messages)]
+        shared = _insert_parameters(messages[0], Conversation.Type.DIRECT)
+        by_id = {message.id: message for message in messages}
+        with connection.cursor() as cursor:
+            cursor.execute(statements.INSERT_BATCH, {**shared, "wishes": json.dumps(wishes)})
+            for *row, message_id in cursor.fetchall():
+                _inserted(by_id[message_id], row)
 
     def claim(self, channel: Channel, offer: "Offer", *, limit: int) -> list["Message"]:
-        """Take up to `limit` due messages of a channel, longest due first: they are `sending`, one attempt further,
-        each with an account of the offer as its `provider`.
+        """Take up to `limit` due messages of a channel, those of batches last and the longest due first: they are
+        `sending`, one attempt further, each with an account of the offer as its `provider`.
 
         None that has expired. Messages of one conversation leave in the order they were accepted, one in flight at a
         time. Safe to call from any number of workers at once: none waits for another, none gets what another has.
@@ -220,10 +249,10 @@ class MessageQuerySet(InterventionQuerySet):
             return int(cursor.rowcount)
 
     def due(self, channel: Channel, *, as_of: datetime | None = None) -> "MessageQuerySet":
-        """Return the messages of a channel that `claim` could take now, longest due first."""
+        """Return the messages of a channel that `claim` could take now: batches last, the longest due first."""
         now = timezone.now()
         due = self.filter(type=channel, status=Status.PENDING, next_attempt_at__lte=now, expires_at__gt=as_of or now)
-        return due.order_by("next_attempt_at")
+        return due.order_by("batch", "next_attempt_at")
 
     def wake(self, channel: str, stopped_at: datetime | None) -> None:
         """Let what waited on a channel go on: at once where nobody was reachable, not before its time otherwise.
@@ -291,6 +320,8 @@ class Message(models.Model):
     )
     reference_headers = models.TextField("References", blank=True, default="", db_default="")
     automatic = models.BooleanField(default=False, db_default=False)
+    # Whether it came with many others: single sends go first.
+    batch = models.BooleanField(default=False, db_default=False, editable=False)
 
     provider = models.CharField(max_length=50, blank=True)
     provider_message_id = models.CharField(max_length=255, blank=True)
@@ -315,6 +346,9 @@ class Message(models.Model):
     updated_at = models.DateTimeField()
 
     objects: ClassVar[models.Manager["Message"]] = MessageQuerySet.as_manager()
+
+    opens_thread = False
+    """What a client asked for; False for messages that come from elsewhere."""
 
     recipient_opted_out = False
     """What a claim found; False for messages that come from elsewhere."""
@@ -355,7 +389,9 @@ class Message(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["type", "next_attempt_at"], condition=Q(status="pending"), name="messages_due"),
+            models.Index(
+                fields=["type", "batch", "next_attempt_at"], condition=Q(status="pending"), name="messages_due"
+            ),
             models.Index(
                 fields=["conversation", "type", "created_at", "id"],
                 condition=Q(status="pending"),

@@ -35,32 +35,27 @@ WITH conversation AS (
 
 # The time is read while the conversation's row is locked: within a conversation, created_at is the order of acceptance
 # whichever process, on whichever machine, accepted. To somebody who opted out nothing is sent, as is known at once.
-INSERT_MESSAGE = """,
-accepted AS MATERIALIZED (
-    SELECT id AS conversation_id, clock_timestamp() AS at,
-        CASE WHEN %(status)s = 'pending' AND {opted_out} THEN 'failed' ELSE %(status)s END AS status
-    FROM conversation
-),
+_INSERT_MESSAGES = """
 message AS (
     INSERT INTO conversations_message (
         id, conversation_id, parent_id, direction, status, type, sender, recipient, subject, body, html, attachments,
         metadata, segments, on_unresolved, request_id, provider, provider_message_id, attempts, next_attempt_at,
         error_code, error_message, send_at, expires_at, failed_at, created_at, updated_at,
-        unsubscribe, quoted_from, message_id_header, reference_headers, automatic)
+        unsubscribe, quoted_from, message_id_header, reference_headers, automatic, batch)
     SELECT
-        %(id)s, conversation_id, %(parent_id)s, %(direction)s, status, %(type)s, %(sender)s, %(recipient)s,
-        %(subject)s, %(body)s, %(html)s, %(attachments)s::jsonb, %(metadata)s::jsonb, %(segments)s, %(on_unresolved)s,
-        %(request_id)s, %(provider)s, %(provider_message_id)s, 0,
-        CASE WHEN status = 'pending' THEN GREATEST(%(send_at)s::timestamptz, at) END,
+        {id}, conversation_id, {parent_id}, %(direction)s, status, {type}, {sender}, {recipient},
+        {subject}, {body}, {html}, {attachments}::jsonb, {metadata}::jsonb, %(segments)s, {on_unresolved},
+        %(request_id)s, {provider}, %(provider_message_id)s, 0,
+        CASE WHEN status = 'pending' THEN GREATEST({send_at}::timestamptz, at) END,
         CASE WHEN status = 'failed' THEN 'recipient_opted_out' ELSE '' END,
         CASE WHEN status = 'failed' THEN %(opted_out_sentence)s ELSE '' END,
-        %(send_at)s::timestamptz,
+        {send_at}::timestamptz,
         CASE WHEN status <> 'received' THEN COALESCE(
-            %(expires_at)s::timestamptz,
-            GREATEST(%(send_at)s::timestamptz, at) + %(expires_after)s::interval) END,
+            {expires_at}::timestamptz,
+            GREATEST({send_at}::timestamptz, at) + %(expires_after)s::interval) END,
         CASE WHEN status = 'failed' THEN at END,
         at, at,
-        %(unsubscribe)s, %(quoted_from)s, %(message_id_header)s, %(reference_headers)s, %(automatic)s
+        {unsubscribe}, %(quoted_from)s, {message_id_header}, {reference_headers}, %(automatic)s, %(batch)s
     FROM accepted
     RETURNING id, conversation_id, status, next_attempt_at, expires_at, failed_at, error_code, error_message, created_at
 ),
@@ -70,10 +65,75 @@ event AS (
         CASE status WHEN 'pending' THEN 'Accepted.' WHEN 'received' THEN 'Received.' ELSE error_message END, created_at
     FROM message
 )
-SELECT conversation_id, status, next_attempt_at, expires_at, failed_at, error_code, error_message, created_at
-FROM message""".replace(
-    "{opted_out}", OPTED_OUT.format(channel_type="%(channel_type)s", sender="%(sender)s", recipient="%(recipient)s")
+SELECT conversation_id, status, next_attempt_at, expires_at, failed_at, error_code, error_message, created_at, id
+FROM message"""
+
+# What the messages of a batch differ in, as jsonb_to_recordset reads it.
+WISH = {
+    "id": "uuid",
+    "parent_id": "uuid",
+    "type": "text",
+    "sender": "text",
+    "recipient": "text",
+    "subject": "text",
+    "body": "text",
+    "html": "text",
+    "attachments": "jsonb",
+    "metadata": "jsonb",
+    "on_unresolved": "text",
+    "provider": "text",
+    "send_at": "timestamptz",
+    "expires_at": "timestamptz",
+    "unsubscribe": "boolean",
+    "message_id_header": "text",
+    "reference_headers": "text",
+    "conversation_id": "uuid",
+    "participants_key": "text",
+    "channel_type": "text",
+    "place": "integer",
+}
+
+INSERT_MESSAGE = (
+    """,
+accepted AS MATERIALIZED (
+    SELECT id AS conversation_id, clock_timestamp() AS at,
+        CASE WHEN %(status)s = 'pending' AND {opted_out} THEN 'failed' ELSE %(status)s END AS status
+    FROM conversation
+),""".replace(
+        "{opted_out}", OPTED_OUT.format(channel_type="%(channel_type)s", sender="%(sender)s", recipient="%(recipient)s")
+    )
+    + _INSERT_MESSAGES.format(**{name: f"%({name})s" for name in WISH})
 )
+
+# Conversations are locked in the order of their keys, so that no two batches can block each other for ever; the time is
+# read when all are, and the place in the batch is the order within a conversation.
+_WISHED = """
+WITH wish AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(%(wishes)s::jsonb) AS w ({columns})),
+conversation AS (
+    INSERT INTO conversations_conversation AS c (
+        id, participants_key, participant_from, participant_to, channel_type, type, status, title, metadata,
+        last_message_at, message_count, unread_count, created_at, updated_at)
+    SELECT DISTINCT ON (participants_key)
+        conversation_id, participants_key, sender, recipient, channel_type, 'direct', 'active', '', '{{}}'::jsonb,
+        clock_timestamp(), count(*) OVER (PARTITION BY participants_key), 0, clock_timestamp(), clock_timestamp()
+    FROM wish ORDER BY participants_key, place
+    ON CONFLICT (participants_key) WHERE type = 'direct' AND status IN ('active', 'archived')
+    DO UPDATE SET message_count = c.message_count + EXCLUDED.message_count, status = 'active',
+        last_message_at = clock_timestamp(), updated_at = clock_timestamp()
+    RETURNING id AS found_id, participants_key
+),
+moment AS MATERIALIZED (SELECT clock_timestamp() AS now FROM (SELECT count(*) FROM conversation) AS locked),
+accepted AS MATERIALIZED (
+    SELECT {kept}, conversation.found_id AS conversation_id, moment.now + wish.place * interval '1 microsecond' AS at,
+        CASE WHEN {opted_out} THEN 'failed' ELSE 'pending' END AS status
+    FROM wish JOIN conversation USING (participants_key) CROSS JOIN moment
+    ORDER BY wish.place
+),"""
+INSERT_BATCH = _WISHED.format(
+    columns=", ".join(f"{name} {kind}" for name, kind in WISH.items()),
+    kept=", ".join(f"wish.{name}" for name in WISH if name != "conversation_id"),
+    opted_out=OPTED_OUT.format(channel_type="wish.channel_type", sender="wish.sender", recipient="wish.recipient"),
+) + _INSERT_MESSAGES.format(**{name: name for name in WISH})
 
 # Both NOT EXISTS and the row locks see one snapshot, which is what keeps two workers out of one conversation without
 # locking it: the earliest due message is the only one of its line that any worker can see as free. The one gap, an
@@ -93,7 +153,7 @@ WITH free AS MATERIALIZED (
           AND earlier.next_attempt_at <= statement_timestamp()
           AND earlier.expires_at > COALESCE(%(as_of)s::timestamptz, statement_timestamp())
           AND (earlier.created_at, earlier.id) < (due.created_at, due.id))
-    ORDER BY due.next_attempt_at
+    ORDER BY due.batch, due.next_attempt_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
