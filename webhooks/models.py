@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from conversations.models import Message
+from conversations.models.media import is_deleted
 from conversations.receiving import receive
 from providers import routes
 from providers.base import CallbackPart, Provider
@@ -29,16 +30,6 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 3600
 
 class StorageAway(Exception):
     """What a callback brought could not be stored, so it must come again."""
-
-
-def is_deleted(name: str) -> bool:
-    """Delete a file from the storage; return False, and say so, when the storage would not."""
-    try:
-        default_storage.delete(name)
-    except Exception as error:  # each storage raises its own
-        logger.error("%s could not be deleted: %s", name, type(error).__name__)
-        return False
-    return True
 
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):

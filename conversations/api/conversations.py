@@ -2,12 +2,19 @@
 
 from typing import Any, ClassVar
 
+from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from conversations.addresses import InvalidAddress, normalise_email, normalise_phone_sender
+from conversations.api.fields import Choice, Line, Metadata, Number, Shape, is_blank, refusal
 from conversations.api.messages import address, message_list
 from conversations.api.messages import represent as represent_message
 from conversations.api.paging import Page, choice, flag
@@ -37,10 +44,84 @@ def represent(conversation: Conversation, messages: list[Message] | None = None)
     }
 
 
-class ConversationListView(APIView):
-    """The list of conversations."""
+class OpenConversationExists(APIException):
+    """The pair has another open conversation, and may have one only."""
 
-    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
+    status_code = 409
+    default_code = "open_conversation_exists"
+    default_detail = "These two have another open conversation. Close that one first, or write there."
+
+
+class ConversationBusy(APIException):
+    """A message of it may be on its way."""
+
+    status_code = 409
+    default_code = "conversation_busy"
+    default_detail = "A message in it is being sent, or nobody knows yet whether it was. Try again in a while."
+
+
+class NewConversation(Shape):
+    """The body of a new conversation."""
+
+    type = Choice(Conversation.Type.values, required=False, default=Conversation.Type.DIRECT)
+    participant_from = Line(max_length=254)
+    participant_to = Line(max_length=254)
+    channel_type = Choice(Conversation.ChannelType.values, required=False, default=Conversation.ChannelType.EMAIL)
+    title = Line(max_length=200, required=False, allow_blank=True, allow_null=True, default="")
+    metadata = Metadata(required=False, default=dict)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Normalise both addresses as messages have them; one has to be the client's."""
+        is_email = attrs["channel_type"] == Conversation.ChannelType.EMAIL
+        errors = {}
+        for name in ("participant_from", "participant_to"):
+            try:
+                text, region = attrs[name], settings.DEFAULT_PHONE_REGION
+                attrs[name] = normalise_email(text) if is_email else normalise_phone_sender(text, region)
+            except InvalidAddress as error:
+                errors[name] = [serializers.ErrorDetail(str(error), error.code)]
+        if errors:
+            raise serializers.ValidationError(errors)
+        may_send = self.context["client"].may_send_from
+        if not may_send(attrs["participant_from"]) and not may_send(attrs["participant_to"]):
+            raise refusal("participant_from", "foreign_sender", "This client sends from neither of these addresses.")
+        attrs["title"] = attrs["title"] or ""
+        return attrs
+
+
+class ConversationChange(Shape):
+    """The body of a change; what is left out stays."""
+
+    title = Line(max_length=200, required=False, allow_blank=True, allow_null=True)
+    status = Choice(Conversation.Status.values, required=False)
+    metadata = Metadata(required=False)
+
+
+class SearchRequest(Shape):
+    """The body of a search."""
+
+    query = Line(max_length=200)
+    limit = Number(required=False, default=20, min_value=1, max_value=50)
+
+    def validate_query(self, query: str) -> str:
+        """Refuse a text that nobody could see."""
+        if is_blank(query):
+            raise serializers.ValidationError("Give something to look for.", code="blank")
+        return query
+
+
+class ConversationListView(APIView):
+    """The list of conversations; posting to it makes one."""
+
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ, "POST": Scope.CONVERSATIONS_WRITE}
+
+    def post(self, request: Request) -> Response:
+        """Answer 201 with the conversation: the open direct one, unchanged, where the pair has one."""
+        body = NewConversation(data=request.data, context={"client": request.user})
+        body.is_valid(raise_exception=True)
+        made = Conversation.objects.open_between(Conversation(**body.validated_data))
+        made.refresh_from_db()
+        return Response(represent(made), status=201, headers={"Location": made.get_absolute_url()})
 
     def get(self, request: Request) -> Response:
         """Answer a page of conversations, by their last message, newest first; those without messages last."""
@@ -59,11 +140,43 @@ class ConversationListView(APIView):
 class ConversationView(APIView):
     """One conversation."""
 
-    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.MESSAGES_READ}
+    scopes: ClassVar[dict[str, Scope]] = {
+        "GET": Scope.MESSAGES_READ,
+        "PATCH": Scope.CONVERSATIONS_WRITE,
+        "DELETE": Scope.CONVERSATIONS_WRITE,
+    }
+
+    def patch(self, request: Request, conversation_id: Any) -> Response:
+        """Change title, status or metadata. Raises `OpenConversationExists`."""
+        conversation = visible(request, conversation_id)
+        body = ConversationChange(data=request.data)
+        body.is_valid(raise_exception=True)
+        changes = body.validated_data
+        if "title" in changes:
+            changes["title"] = changes["title"] or ""
+        try:
+            with transaction.atomic():
+                Conversation.objects.filter(pk=conversation.pk).update(**changes, updated_at=timezone.now())
+        except IntegrityError:
+            raise OpenConversationExists from None
+        return Response(represent(visible(request, conversation_id)))
+
+    def delete(self, request: Request, conversation_id: Any) -> Response:
+        """Close it: 204, and what waits still goes out. With `hard_delete=true` it is gone, with all its messages.
+
+        Raises `ConversationBusy`.
+        """
+        conversation = visible(request, conversation_id)
+        if not flag(request.query_params, "hard_delete"):
+            closed = {"status": Conversation.Status.CLOSED, "updated_at": timezone.now()}
+            Conversation.objects.filter(pk=conversation.pk).update(**closed)
+        elif not conversation.erase():
+            raise ConversationBusy
+        return Response(status=204)
 
     def get(self, request: Request, conversation_id: Any) -> Response:
         """Answer the conversation; with `include_messages=true` its newest 100 messages, and a link to the others."""
-        conversation = get_object_or_404(Conversation.objects.visible_to(request.user), pk=conversation_id)
+        conversation = visible(request, conversation_id)
         if not flag(request.query_params, "include_messages"):
             return Response(represent(conversation))
         newest = conversation.messages.order_by("-created_at", "-id")[:NEWEST_SHOWN]
@@ -78,8 +191,38 @@ class ConversationMessagesView(APIView):
 
     def get(self, request: Request, conversation_id: Any) -> Response:
         """Answer a page of them, newest first."""
-        conversation = get_object_or_404(Conversation.objects.visible_to(request.user), pk=conversation_id)
+        conversation = visible(request, conversation_id)
         return message_list(request, Message.objects.filter(conversation=conversation))
+
+
+class ConversationReadView(APIView):
+    """That somebody has read a conversation."""
+
+    scopes: ClassVar[dict[str, Scope]] = {"POST": Scope.CONVERSATIONS_WRITE}
+
+    def post(self, request: Request, conversation_id: Any) -> Response:
+        """Answer 204; nothing is unread then but what comes in later."""
+        Conversation.objects.filter(pk=visible(request, conversation_id).pk).update(unread_count=0)
+        return Response(status=204)
+
+
+class ConversationSearchView(APIView):
+    """Conversations by what is said in them, and by whom."""
+
+    scopes: ClassVar[dict[str, Scope]] = {"POST": Scope.MESSAGES_READ}
+
+    def post(self, request: Request) -> Response:
+        """Answer the newest of those that have the text somewhere, each once, and how many there are."""
+        body = SearchRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        found = Conversation.objects.visible_to(request.user).containing(body.validated_data["query"])
+        page = Page(limit=body.validated_data["limit"], offset=0, after=None)
+        return Response(page.show("conversations", found, "last_message_at", represent))
+
+
+def visible(request: Request, conversation_id: Any) -> Conversation:
+    """Return a conversation that the client sees. Raises `Http404`."""
+    return get_object_or_404(Conversation.objects.visible_to(request.user), pk=conversation_id)
 
 
 def participant(query: Any) -> Q:

@@ -106,6 +106,18 @@ class Line(Text):
         return text
 
 
+class Number(serializers.IntegerField):
+    """A whole number: neither text nor true passes for one."""
+
+    default_error_messages = {"not_a_number": "Give a whole number."}
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the number. Raises a validation error for anything else."""
+        if type(data) is not int:
+            self.fail("not_a_number")
+        return super().to_internal_value(data)
+
+
 class Choice(serializers.ChoiceField):
     """One of a few words; the error names them."""
 

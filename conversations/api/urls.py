@@ -3,7 +3,13 @@
 from django.urls import re_path
 
 from conversations.api.batch import BatchView
-from conversations.api.conversations import ConversationListView, ConversationMessagesView, ConversationView
+from conversations.api.conversations import (
+    ConversationListView,
+    ConversationMessagesView,
+    ConversationReadView,
+    ConversationSearchView,
+    ConversationView,
+)
 from conversations.api.media import MediaView
 from conversations.api.messages import (
     MessageCancelView,
@@ -29,6 +35,8 @@ urlpatterns = [
     re_path(rf"^messages/(?P<message_id>{ID})/cancel/?$", MessageCancelView.as_view()),
     re_path(rf"^messages/(?P<message_id>{ID})/events/?$", MessageEventsView.as_view()),
     re_path(r"^conversations/?$", ConversationListView.as_view()),
+    re_path(r"^conversations/search/?$", ConversationSearchView.as_view()),
+    re_path(rf"^conversations/(?P<conversation_id>{ID})/read/?$", ConversationReadView.as_view()),
     re_path(rf"^conversations/(?P<conversation_id>{ID})/?$", ConversationView.as_view()),
     re_path(rf"^conversations/(?P<conversation_id>{ID})/messages/?$", ConversationMessagesView.as_view()),
     re_path(r"^opt-outs/?$", OptOutListView.as_view()),

@@ -4,13 +4,24 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.apps import apps
-from django.db import models
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models, transaction
 from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import Upper
 from uuid_utils.compat import uuid7
 
 from conversations.addresses import participants_key
 from conversations.models.client import of_senders
-from conversations.models.status import MAY_HAVE_ARRIVED
+from conversations.models.media import delete_files
+from conversations.models.status import MAY_HAVE_ARRIVED, Status
+
+IN_CONVERSATIONS, IN_MESSAGES = ("participant_from", "participant_to", "title"), ("subject", "body")
+"""Where a search looks."""
+
+
+def containing_index(field: str, name: str) -> GinIndex:
+    """Return an index that answers `icontains`, which asks for UPPER(field), from three characters on."""
+    return GinIndex(OpClass(Upper(field), name="gin_trgm_ops"), name=name)
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -19,6 +30,31 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def visible_to(self, client: Any) -> "ConversationQuerySet":
         """Return those that have one of the client's addresses."""
         return self.filter(of_senders(client, "participant_from", "participant_to"))
+
+    def open_between(self, wish: "Conversation") -> "Conversation":
+        """Return the open direct conversation of a wish's pair, or the wish itself once it is saved; a thread is new.
+
+        Of many who ask at once one makes it.
+        """
+        if wish.type == Conversation.Type.THREAD:
+            wish.save()
+            return wish
+        wish.take_key()
+        self.bulk_create([wish], ignore_conflicts=True)
+        pair = self.filter(participants_key=wish.participants_key, type=Conversation.Type.DIRECT)
+        return pair.filter(status__in=Conversation.OPEN).first() or wish
+
+    def containing(self, text: str) -> "ConversationQuerySet":
+        """Return those that have a text in a participant, the title, or a message's subject or body, in any case.
+
+        Asked for each alone, as an index answers each and none answers all.
+        """
+        messages, conversations = apps.get_model("conversations", "Message").objects, Conversation.objects
+        ids: list[models.QuerySet[Any, Any]] = [
+            *(messages.filter(**{f"{field}__icontains": text}).values("conversation_id") for field in IN_MESSAGES),
+            *(conversations.filter(**{f"{field}__icontains": text}).values("pk") for field in IN_CONVERSATIONS),
+        ]
+        return self.filter(pk__in=ids[0].union(*ids[1:]))
 
     def last_written_in(self, participants_key: str) -> UUID | None:
         """Return the open conversation of a pair in which we wrote last; None if we never wrote in one."""
@@ -105,6 +141,9 @@ class Conversation(models.Model):
             ),
             models.Index(fields=["participant_from", "-last_message_at"], name="conversations_of_sender"),
             models.Index(fields=["participant_to", "-last_message_at"], name="conversations_of_recipient"),
+            containing_index("participant_from", "conversations_from_containing"),
+            containing_index("participant_to", "conversations_to_containing"),
+            containing_index("title", "conversations_title_containing"),
         ]
 
     def __str__(self) -> str:
@@ -119,7 +158,28 @@ class Conversation(models.Model):
         """Return its path in the API."""
         return f"/api/v1/conversations/{self.id}"
 
+    def take_key(self) -> None:
+        """Take the key that the participants make."""
+        self.participants_key = participants_key(self.channel_type, self.participant_from, self.participant_to)
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, with the key that the participants make."""
-        self.participants_key = participants_key(self.channel_type, self.participant_from, self.participant_to)
+        self.take_key()
         super().save(*args, **kwargs)
+
+    @transaction.atomic
+    def erase(self) -> bool:
+        """Delete it with its messages and their files; return False, and change nothing, while one may be on its way.
+
+        What waits is not sent any more: no worker can take it while this holds the messages.
+        """
+        Conversation.objects.select_for_update().filter(pk=self.pk).first()
+        messages = apps.get_model("conversations", "Message").objects.filter(conversation=self)
+        statuses = messages.select_for_update().order_by("pk").values_list("status", flat=True)
+        if {Status.SENDING, Status.UNCERTAIN} & set(statuses):
+            return False
+        media = apps.get_model("conversations", "Media").objects.filter(message__conversation=self)
+        files = [name for name in media.values_list("file", flat=True) if name]
+        self.delete()
+        transaction.on_commit(lambda: delete_files(files), robust=True)
+        return True

@@ -28,6 +28,22 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS = 10, 21_600, 10
 SPOOLED_BYTES = 1024 * 1024
 
 
+def is_deleted(name: str) -> bool:
+    """Delete a file from the storage; return False, and say so, when the storage would not."""
+    try:
+        default_storage.delete(name)
+    except Exception as error:  # each storage raises its own
+        logger.error("%s could not be deleted: %s", name, type(error).__name__)
+        return False
+    return True
+
+
+def delete_files(names: Sequence[str]) -> None:
+    """Delete files of which nobody knows any more."""
+    for name in names:
+        is_deleted(name)
+
+
 class MediaQuerySet(models.QuerySet["Media"]):
     """What is done to many files."""
 

@@ -19,7 +19,7 @@ from conversations import mail_links
 from conversations.addresses import participants_key
 from conversations.models import statements
 from conversations.models.client import of_senders
-from conversations.models.conversation import Conversation
+from conversations.models.conversation import Conversation, containing_index
 from conversations.models.doubt import REPORT_STEPS, SETTLED_WITHOUT_AN_ID, settling_times
 from conversations.models.event import MessageEvent
 from conversations.models.intervention import InterventionQuerySet
@@ -407,6 +407,8 @@ class Message(models.Model):
                 name="messages_without_provider_id",
             ),
             models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
+            containing_index("body", "messages_body_containing"),
+            containing_index("subject", "messages_subject_containing"),
             models.Index(fields=["conversation", "-created_at", "-id"], name="messages_of_conversation"),
             models.Index(
                 fields=["message_id_header"], condition=~Q(message_id_header=""), name="messages_by_message_id_header"
