@@ -21,7 +21,8 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from django.utils import timezone
 
 from conversations.models import Message, SenderPace
-from conversations.models.message import RECIPIENT_OPTED_OUT, Offer
+from conversations.models.message import Offer
+from conversations.models.opt_out import RECIPIENT_OPTED_OUT
 from conversations.models.outcome import Outcome
 from conversations.models.pace import PACED
 from conversations.models.status import Status

@@ -11,7 +11,8 @@ from conversations import mail_links
 from conversations.addresses import normalise_leniently
 from conversations.keywords import keyword_in
 from conversations.models import Conversation, Media, Message, MessageEvent, OptOut
-from conversations.models.message import MESSAGE_ID_CHARACTERS, channel_type_of, key_of
+from conversations.models.conversation import channel_type_of, key_of
+from conversations.models.message import MESSAGE_ID_CHARACTERS
 from conversations.models.status import Status
 from conversations.quoted_text import quote_begins
 from providers.base import InboundMessage, Keyword

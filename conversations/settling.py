@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from conversations.delivery import event_loop
 from conversations.models import Message, MessageEvent
+from conversations.models.report import take_report
 from conversations.models.status import Status
 from providers import routes
 from providers.base import DeliveryReport, FoundMessage, Provider
@@ -207,7 +208,7 @@ def take_found(message: Message, found: FoundMessage) -> None:
     """Let a doubt end as what the provider's records say became of it."""
     status = found.report.status or "sent"
     report = replace(found.report, message_id=message.pk, attempt=message.attempts, status=status)
-    message.take_report(report, found.created_at)
+    take_report(message, report, found.created_at)
 
 
 def note_absence(doubts: Sequence[Message], looked: Message) -> Counter[str]:

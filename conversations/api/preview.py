@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 from conversations.api.send import SendRequest
 from conversations.models import OptOut
 from conversations.models.client import Scope
-from conversations.models.message import channel_type_of
+from conversations.models.conversation import channel_type_of
 from conversations.segments import segmentation
 from providers import breaker, routes
 from providers.base import Channel

@@ -31,7 +31,7 @@ from conversations.api.fields import (
 from conversations.api.messages import message_list, represent
 from conversations.models import Conversation, Message
 from conversations.models.client import Scope
-from conversations.models.message import key_of
+from conversations.models.conversation import key_of
 from conversations.models.status import Status
 from providers import routes
 

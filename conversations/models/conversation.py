@@ -183,3 +183,13 @@ class Conversation(models.Model):
         self.delete()
         transaction.on_commit(lambda: delete_files(files), robust=True)
         return True
+
+
+def channel_type_of(message_type: str) -> Conversation.ChannelType:
+    """Return the kind of conversation that messages of a type belong to: SMS and MMS share one."""
+    return Conversation.ChannelType.EMAIL if message_type == "email" else Conversation.ChannelType.SMS
+
+
+def key_of(message_type: str, sender: str, recipient: str) -> str:
+    """Return the participants key of the conversation that such a message belongs to."""
+    return participants_key(channel_type_of(message_type), sender, recipient)

@@ -9,111 +9,30 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, connection, models, transaction
+from django.db import connection, models
 from django.db.models import Q
 from django.dispatch import receiver
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from conversations import mail_links
-from conversations.addresses import participants_key
 from conversations.models import statements
+from conversations.models.acceptance import AcceptanceQuerySet
 from conversations.models.client import of_senders
-from conversations.models.conversation import Conversation, containing_index
-from conversations.models.doubt import REPORT_STEPS, SETTLED_WITHOUT_AN_ID, settling_times
+from conversations.models.conversation import Conversation, channel_type_of, containing_index
+from conversations.models.doubt import SETTLED_WITHOUT_AN_ID, settling_times
 from conversations.models.event import MessageEvent
-from conversations.models.intervention import InterventionQuerySet
 from conversations.models.opt_out import OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
-from conversations.models.status import MOVES, RAISED_BY_AN_EARLIER_ATTEMPT, Status
-from providers.base import Channel, DeliveryReport, OutboundMessage
+from conversations.models.status import Status
+from providers.base import Channel, OutboundMessage
 from providers.errors import UNREACHABLE
 from providers.models import account_resumed
 
 logger = logging.getLogger(__name__)
 
-RECIPIENT_OPTED_OUT = "The recipient has opted out of messages from this sender."
-# What the database decides while it inserts a message, in the order in which it answers.
-DECIDED_AT_INSERT = (
-    "conversation_id",
-    "status",
-    "next_attempt_at",
-    "expires_at",
-    "failed_at",
-    "error_code",
-    "error_message",
-    "created_at",
-)
 # Longer Message-IDs than any mail program makes are not kept: they could not be indexed.
 MESSAGE_ID_CHARACTERS = 255
-
-
-def channel_type_of(message_type: str) -> Conversation.ChannelType:
-    """Return the kind of conversation that messages of a type belong to: SMS and MMS share one."""
-    return Conversation.ChannelType.EMAIL if message_type == "email" else Conversation.ChannelType.SMS
-
-
-def key_of(message_type: str, sender: str, recipient: str) -> str:
-    """Return the participants key of the conversation that such a message belongs to."""
-    return participants_key(channel_type_of(message_type), sender, recipient)
-
-
-def _insert_parameters(message: "Message", conversation_type: str) -> dict[str, Any]:
-    return {
-        "conversation_id": uuid7(),
-        "participants_key": key_of(message.type, message.sender, message.recipient),
-        "channel_type": channel_type_of(message.type),
-        "conversation_type": conversation_type,
-        "joined_conversation_id": None,
-        "unread": int(message.direction == Message.Direction.INBOUND),
-        "direction": message.direction,
-        "status": message.status,
-        "segments": message.segments,
-        "provider_message_id": message.provider_message_id,
-        "id": message.id,
-        "parent_id": message.parent_id,
-        "type": message.type,
-        "sender": message.sender,
-        "recipient": message.recipient,
-        "subject": message.subject,
-        "body": message.body,
-        "html": message.html,
-        "attachments": json.dumps(message.attachments),
-        "metadata": json.dumps(message.metadata),
-        "on_unresolved": message.on_unresolved,
-        "request_id": message.request_id,
-        "provider": message.provider,
-        "send_at": message.send_at,
-        "expires_at": message.expires_at,
-        "expires_after": timedelta(seconds=settings.EXPIRES_AFTER_SECONDS),
-        "opted_out_sentence": RECIPIENT_OPTED_OUT,
-        "unsubscribe": message.unsubscribe,
-        "quoted_from": message.quoted_from,
-        "message_id_header": message.message_id_header,
-        "reference_headers": message.reference_headers,
-        "automatic": message.automatic,
-        "batch": message.batch,
-    }
-
-
-# What a batch passes as JSON: these as they are, all else as text.
-_PLAIN = (str, bool, int, list, dict, type(None))
-
-
-def _wish(message: "Message", place: int) -> dict[str, Any]:
-    """Return what tells a message of a batch from the others, as JSON has it."""
-    values = {**_insert_parameters(message, Conversation.Type.DIRECT), "place": place}
-    values |= {"attachments": message.attachments, "metadata": message.metadata}
-    return {name: each if isinstance(each := values[name], _PLAIN) else str(each) for name in statements.WISH}
-
-
-def _inserted(message: "Message", row: Sequence[Any]) -> "Message":
-    for name, value in zip(DECIDED_AT_INSERT, row, strict=True):
-        setattr(message, name, value)
-    message.updated_at = message.created_at
-    message._state.adding = False
-    message._state.db = connection.alias
-    return message
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,56 +58,13 @@ class Offer:
         }
 
 
-class MessageQuerySet(InterventionQuerySet):
-    """What is done to many messages, and how one is made."""
+class MessageQuerySet(AcceptanceQuerySet):
+    """What is done to many messages."""
 
     def visible_to(self, client: Any) -> "MessageQuerySet":
         """Return those of conversations that have one of the client's addresses."""
         mine = of_senders(client, "conversation__participant_from", "conversation__participant_to")
         return self.filter(mine)
-
-    def accept(self, message: "Message", *, conversation_type: str = Conversation.Type.DIRECT) -> "Message":
-        """Insert an outbound message with its conversation and its first event; return it as it stands then.
-
-        It joins its parent's conversation; else (or where that is closed) the pair's open direct one, made if needed;
-        with type `thread` always a new one. One statement, so it holds wholly or not at all without a transaction. To a
-        recipient who opted out it is `failed` at once.
-        """
-        if message.type == Message.Type.EMAIL:
-            message.take_mail_headers()
-        parent_id = message.parent.conversation_id if message.parent else None
-        return self.insert(message, conversation_type, parent_id)
-
-    def insert(self, message: "Message", conversation_type: str, joined_conversation_id: UUID | None) -> "Message":
-        """Insert a message into a conversation by its id while that is open, else into the one of its pair."""
-        parameters = _insert_parameters(message, conversation_type)
-        with connection.cursor() as cursor:
-            if joined_conversation_id is not None:
-                joining = {**parameters, "joined_conversation_id": joined_conversation_id}
-                cursor.execute(statements.JOIN_CONVERSATION + statements.INSERT_MESSAGE, joining)
-                row = cursor.fetchone()
-                if row is not None:
-                    return _inserted(message, row[:-1])
-                parameters["conversation_type"] = Conversation.Type.DIRECT
-            cursor.execute(statements.OPEN_CONVERSATION + statements.INSERT_MESSAGE, parameters)
-            return _inserted(message, cursor.fetchone()[:-1])
-
-    def accept_batch(self, messages: Sequence["Message"]) -> None:
-        """Insert outbound messages, each into its pair's open direct conversation, in one statement.
-
-        They stand in their conversations in this order, and single sends go before them.
-        """
-        for message in messages:
-            message.batch = True
-            if message.type == Message.Type.EMAIL:
-                message.take_mail_headers()
-        wishes = [_wish(message, place) for place, message in enumerate(messages)]
-        shared = _insert_parameters(messages[0], Conversation.Type.DIRECT)
-        by_id = {message.id: message for message in messages}
-        with connection.cursor() as cursor:
-            cursor.execute(statements.INSERT_BATCH, {**shared, "wishes": json.dumps(wishes)})
-            for *row, message_id in cursor.fetchall():
-                _inserted(by_id[message_id], row)
 
     def claim(self, channel: Channel, offer: "Offer", *, limit: int) -> list["Message"]:
         """Take up to `limit` due messages of a channel, those of batches last and the longest due first: they are
@@ -217,28 +93,6 @@ class MessageQuerySet(InterventionQuerySet):
         for message in self.filter(pk__in=[outcome.message_id for outcome in outcomes if outcome.opted_out]):
             message.opt_recipient_out(OptOut.Source.PROVIDER)
         return written
-
-    def apply_report(self, provider: str, report: DeliveryReport, *, received_at: datetime | None = None) -> bool:
-        """Let a provider's report take effect; return False if no message of ours is meant.
-
-        Any order and any number of repetitions end in the same row. What changes no status is an event in the
-        timeline; `received_at` (now) stands in for the time where the report has none.
-        """
-        with transaction.atomic():
-            message = self._reported_on(provider, report)
-            if message is None:
-                return False
-            message.take_report(report, received_at or timezone.now())
-            return True
-
-    def _reported_on(self, provider: str, report: DeliveryReport) -> "Message | None":
-        outbound = self.filter(direction=Message.Direction.OUTBOUND).select_for_update()
-        if report.message_id is not None:
-            message = outbound.filter(pk=report.message_id).first()
-            return message if message and message.may_have_been_offered_to(provider) else None
-        if not report.provider_message_id:
-            return None
-        return outbound.filter(provider=provider, provider_message_id=report.provider_message_id).first()
 
     def expire_overdue(self, channel: Channel, *, limit: int, as_of: datetime | None = None) -> int:
         """End `pending` messages of a channel that were past `expires_at` now, or at the time at which their clock was
@@ -483,64 +337,3 @@ class Message(models.Model):
             code="possible_duplicate",
             detail=detail[:500],
         )
-
-    def take_report(self, report: DeliveryReport, received_at: datetime) -> None:
-        """Move as the report says, if it may, and record it once. The row must be locked by the caller."""
-        attempt, at = report.attempt or self.attempts, report.occurred_at or received_at
-        moves = report.status is not None and self._may_move(Status(report.status), attempt)
-        if moves:
-            self._move_as_reported(report)
-        if report.status is not None and (moves or attempt == self.attempts):
-            self._note_time(Status(report.status), at)
-            self.save()
-        if attempt == self.attempts and not self.provider_message_id:
-            self._keep_provider_message_id(report.provider_message_id)
-        if report.opt_out is not None:
-            self.opt_recipient_out(report.opt_out, at)
-        self.events.get_or_create(
-            status=(report.status or report.provider_status)[:30],
-            attempt=attempt,
-            evidence=MessageEvent.Evidence.REPORTED,
-            code=report.error_code[:50],
-            defaults={"detail": (report.error_message or f"The provider says: {report.provider_status}.")[:500]},
-        )
-
-    def _may_move(self, status: Status, attempt: int) -> bool:
-        if attempt != self.attempts:
-            return status == Status.DELIVERED and self.status in RAISED_BY_AN_EARLIER_ATTEMPT
-        if self.status == Status.DELIVERED and self._was_delivered_by_another(attempt):
-            return False
-        return self.status in MOVES[status]
-
-    def _was_delivered_by_another(self, attempt: int) -> bool:
-        return self.events.filter(status=Status.DELIVERED).exclude(attempt=attempt).exists()
-
-    def _move_as_reported(self, report: DeliveryReport) -> None:
-        self.status = report.status or self.status
-        self.next_attempt_at = self.lease_expires_at = self.settle_at = None
-        self.report_due_at = timezone.now() + REPORT_STEPS[0] if self.status == Status.SENT else None
-        self.error_code, self.error_message = report.error_code[:50], report.error_message[:500]
-        self.updated_at = timezone.now()
-
-    def _note_time(self, status: Status, at: datetime) -> None:
-        """Keep when something happened, also where the status knows better already: the earliest time counts."""
-        self.sent_at = min(self.sent_at or at, at)
-        if status == Status.DELIVERED:
-            self.delivered_at = min(self.delivered_at or at, at)
-        if status == Status.UNDELIVERED:
-            self.failed_at = min(self.failed_at or at, at)
-
-    def _keep_provider_message_id(self, provider_message_id: str) -> None:
-        """Keep the provider's id, unless another message has it: then that is an event, and the report stands."""
-        try:
-            with transaction.atomic():
-                Message.objects.filter(pk=self.pk).update(provider_message_id=provider_message_id)
-        except IntegrityError:
-            logger.error("message %s: the provider named another message's id", self.pk)
-            self.events.create(
-                status=self.status,
-                attempt=self.attempts,
-                evidence=MessageEvent.Evidence.REPORTED,
-                code="provider_id_taken",
-                detail="The provider named an id that another message has.",
-            )

@@ -12,6 +12,8 @@ from uuid_utils.compat import uuid7
 from conversations.models.client import of_senders
 from conversations.models.conversation import Conversation
 
+RECIPIENT_OPTED_OUT = "The recipient has opted out of messages from this sender."
+
 
 class OptOutQuerySet(models.QuerySet["OptOut"]):
     """How opt-outs begin and end."""
