@@ -207,7 +207,7 @@ def test_a_callback_with_an_odd_value_takes_effect_all_the_same(client, sent, od
 
 def test_a_receipt_that_took_effect_is_never_applied_again(client, sent, monkeypatch):
     twilio(client, sent.pk)
-    monkeypatch.setattr(Message, "take_report", lambda *_: 1 / 0)
+    monkeypatch.setattr("conversations.models.report.take_report", lambda *_: 1 / 0)
     receipt = Receipt.objects.get()
     receipt.apply()
     receipt.refresh_from_db()
@@ -243,7 +243,7 @@ def test_an_orphan_is_tried_for_a_day_and_then_rests(client, sent):
 
 def test_a_receipt_that_fails_is_applied_by_the_sweep(client, sent, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Message, "take_report", lambda *_: 1 / 0)
+        patch.setattr("conversations.models.report.take_report", lambda *_: 1 / 0)
         assert twilio(client, sent.pk).status_code == 200
     receipt = Receipt.objects.get()
     assert (receipt.result, receipt.error, receipt.attempts) == ("", "ZeroDivisionError", 1)

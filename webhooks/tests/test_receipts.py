@@ -82,7 +82,7 @@ def test_what_was_not_let_in_is_counted_by_its_reason(client, settings):
 
 
 def test_a_receipt_that_fails_for_a_day_says_so_and_rests(client, sent, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(Message, "take_report", lambda *_: 1 / 0)
+    monkeypatch.setattr("conversations.models.report.take_report", lambda *_: 1 / 0)
     twilio(client, sent.pk)
     Receipt.objects.update(next_attempt_at=timezone.now(), received_at=timezone.now() - timedelta(hours=25))
     tasks.sweep()

@@ -4,4 +4,4 @@ from messaging_project.settings import *  # noqa: F403
 from messaging_project.settings import INSTALLED_APPS as PRODUCTS_APPS
 
 INSTALLED_APPS = [*PRODUCTS_APPS, "messaging_project.drills.sabotage.Sabotage"]
-SABOTAGE = {"conversations.models.message:Message._may_move": lambda _: lambda *_: True}
+SABOTAGE = {"conversations.models.report:may_move": lambda _: lambda *_: True}
