@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from django.utils import timezone
 from rest_framework import serializers
@@ -116,6 +117,19 @@ class Number(serializers.IntegerField):
         if type(data) is not int:
             self.fail("not_a_number")
         return super().to_internal_value(data)
+
+
+class Identifier(serializers.UUIDField):
+    """A UUID as text: a number is none."""
+
+    default_error_messages = {"invalid_uuid": "Give a UUID."}
+
+    def to_internal_value(self, data: Any) -> UUID:
+        """Return the UUID. Raises a validation error for anything else."""
+        try:
+            return UUID(data) if isinstance(data, str) else self.fail("invalid_uuid")
+        except ValueError:
+            self.fail("invalid_uuid")
 
 
 class Choice(serializers.ChoiceField):

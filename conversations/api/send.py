@@ -18,6 +18,7 @@ from conversations.api.fields import (
     Attachment,
     Choice,
     Flag,
+    Identifier,
     Line,
     Metadata,
     Moment,
@@ -53,7 +54,7 @@ class SendRequest(Shape):
     subject = Line(required=False, allow_blank=True, max_length=998, default="")
     attachments = serializers.ListField(child=Attachment(), required=False, max_length=MAX_ATTACHMENTS, default=list)
     metadata = Metadata(required=False, default=dict)
-    parent_id = serializers.UUIDField(required=False, allow_null=True, default=None)
+    parent_id = Identifier(required=False, allow_null=True, default=None)
     conversation_type = Choice(Conversation.Type.values, required=False, default=Conversation.Type.DIRECT)
     send_at = Moment(required=False, allow_null=True, default=None)
     expires_at = Moment(required=False, allow_null=True, default=None)

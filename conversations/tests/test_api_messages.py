@@ -184,7 +184,7 @@ OVERFLOWING_CURSOR = base64.urlsafe_b64encode(f"0001-01-01T00:00:00+14:00|{uuid4
         ({"metadata": {"a": "\x00"}}, "metadata", "unstorable_character"),
         ({"metadata": {"a": ["\x00"]}}, "metadata", "unstorable_character"),
         ({"metadata": {"\x00": 1}}, "metadata", "unstorable_character"),
-        ({"parent_id": "no-uuid"}, "parent_id", "invalid"),
+        ({"parent_id": "no-uuid"}, "parent_id", "invalid_uuid"),
         ({"parent_id": str(uuid4())}, "parent_id", "unknown_parent"),
         ({"conversation_type": "group"}, "conversation_type", "invalid_choice"),
         ({"send_at": "tomorrow"}, "send_at", "invalid_datetime"),

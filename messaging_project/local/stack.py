@@ -22,7 +22,7 @@ import psycopg
 from messaging_project.local import LocalError
 from messaging_project.local.binaries import CHECKOUT
 from messaging_project.local.output import Output
-from messaging_project.local.probe import WITHOUT_KEY, needs_key, trouble
+from messaging_project.local.probe import needs_key, trouble
 from messaging_project.local.processes import signal_group, spawn, stop
 from messaging_project.local.runtime import Lock, State
 from messaging_project.local.servers import PostgreSQL, Server, Valkey
@@ -375,6 +375,6 @@ def introduction(settings: Settings, *, strange_admin: bool) -> str:
         f"Admin    {settings.url}/admin/  {password('ADMIN_PASSWORD')}",
         f"Flower   {flower}  {password('FLOWER_PASSWORD')}",
         *([f"Sandbox  {settings.sandbox_url}/ledger  what the providers were asked"] if settings.uses_sandbox else []),
-        *([f"The API wants a key: {WITHOUT_KEY}"] if needs_key(settings.url) else ["Try first:", first_curl]),
+        *(["The API wants a key: .venv/bin/python manage.py create_api_key NAME"] if needs_key(settings.url) else ["Try first:", first_curl]),
     ]
     return "\n".join(lines)
