@@ -35,6 +35,7 @@ LONGEST_PAUSE = 4.0
 STEADY_AFTER_SECONDS = 10
 COMPLAIN_AFTER_SECONDS = 30
 PYTHON = (sys.executable, "-m")
+MAKE_A_KEY = "  .venv/bin/python manage.py create_api_key NAME"
 FIRST_CURL = """curl -X POST {url}/api/v1/messages/send -H 'Content-Type: application/json' \\
   -d '{{"from":"+15551234567","to":"+15559876543","type":"sms","body":"Test before worker"}}'"""
 
@@ -375,6 +376,6 @@ def introduction(settings: Settings, *, strange_admin: bool) -> str:
         f"Admin    {settings.url}/admin/  {password('ADMIN_PASSWORD')}",
         f"Flower   {flower}  {password('FLOWER_PASSWORD')}",
         *([f"Sandbox  {settings.sandbox_url}/ledger  what the providers were asked"] if settings.uses_sandbox else []),
-        *(["The API wants a key: .venv/bin/python manage.py create_api_key NAME"] if needs_key(settings.url) else ["Try first:", first_curl]),
+        *(["The API wants a key:", MAKE_A_KEY] if needs_key(settings.url) else ["Try first:", first_curl]),
     ]
     return "\n".join(lines)
