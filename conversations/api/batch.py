@@ -121,7 +121,7 @@ def handed_over(rows: Sequence[Row]) -> list[Row]:
     if settings.SYNC_MESSAGE_PROCESSING:
         return [hand_over(row) if isinstance(row, Message) and row.is_due_at_once else row for row in rows]
     for channel in Message.Type.values:
-        due = [row for row in rows if isinstance(row, Message) and row.type == channel and row.next_attempt_at]
+        due = [row for row in rows if isinstance(row, Message) and row.type == channel and row.is_due_at_once]
         for message in due[:RINGS_FOR_A_BATCH]:
             tasks.ring(message)
     return list(rows)

@@ -40,9 +40,12 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
             wish.save()
             return wish
         wish.take_key()
-        self.bulk_create([wish], ignore_conflicts=True)
         pair = self.filter(participants_key=wish.participants_key, type=Conversation.Type.DIRECT)
-        return pair.filter(status__in=Conversation.OPEN).first() or wish
+        found = None
+        while found is None:  # again where the one in the way was closed in between
+            self.bulk_create([wish], ignore_conflicts=True)
+            found = pair.filter(status__in=Conversation.OPEN).first()
+        return found
 
     def containing(self, text: str) -> "ConversationQuerySet":
         """Return those that have a text in a participant, the title, or a message's subject or body, in any case.
