@@ -1,6 +1,7 @@
 """Every path of the API that names an object, asked by a client whom it does not belong to."""
 
 import re
+from contextlib import closing
 
 import pytest
 from django.core.files.base import ContentFile
@@ -72,4 +73,5 @@ def test_what_belongs_to_others_is_not_found_and_stays_as_it_is(ask, path, view,
     answer = ask(path, view, method, THEIRS)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert [list(noun.objects.order_by("pk").values()) for noun in (Message, Conversation, OptOut)] == before
-    assert ask(path, view, method, OURS).status_code != 404
+    with closing(ask(path, view, method, OURS)) as answer:
+        assert answer.status_code != 404
