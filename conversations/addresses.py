@@ -97,10 +97,11 @@ def normalise_email(text: str) -> str:
         ) from None
 
 
-def participants_key(channel_type: str, one: str, other: str) -> str:
+def participants_key(channel_type: str, one: str, other: str, *, test: bool) -> str:
     """Return what two addresses have in common whichever of them writes: the unordered pair on its channel.
 
     Mailboxes that differ only by case are one mailbox to every large provider, so case does not part conversations.
+    What is written in a test never meets what is not.
     """
     first, second = sorted((one.casefold(), other.casefold()))
-    return f"{channel_type}:{first}|{second}"
+    return f"{'test:' if test else ''}{channel_type}:{first}|{second}"

@@ -129,7 +129,8 @@ class Calls:
     def _claim_by(self, permit: breaker.Permit, only: Message | None) -> int:
         lease_began = time.monotonic()
         limit = 1 if permit.probing or only else self.free
-        offer = Offer(permit.accounts, breaker.reasons(self.channel), lease(), permit.as_of)
+        reasons = breaker.reasons(self.channel, test=permit.test)
+        offer = Offer(permit.accounts, reasons, lease(), permit.as_of, permit.test)
         claimed: list[Message] = []
         try:
             if only:
@@ -218,9 +219,10 @@ class Calls:
         """
         if not (isinstance(outcome.ended, NotSent) and outcome.ended.unreachable):
             return outcome
-        names = list(self._accounts)
+        test = routes.is_test(failed)
+        names = routes.names_for(self.channel, test=test)
         place = names.index(failed)
-        running = breaker.running(self.channel)
+        running = breaker.running(self.channel, test=test)
         for name in [*names[place + 1 :], *names[:place]]:
             if name in running:
                 later = names.index(name) > place

@@ -15,6 +15,7 @@ from conversations.models.conversation import channel_type_of, key_of
 from conversations.models.message import MESSAGE_ID_CHARACTERS
 from conversations.models.status import Status
 from conversations.quoted_text import quote_begins
+from providers import routes
 from providers.base import InboundMessage, Keyword
 
 # More than anybody writes by hand. Whoever lists messages loads their texts; the whole mail is kept in its receipt.
@@ -60,6 +61,7 @@ def message_of(provider: str, inbound: InboundMessage) -> Message:
         segments=inbound.segments,
         provider=provider,
         provider_message_id=inbound.provider_message_id,
+        test=routes.is_test(provider),
     )
     if inbound.channel == "email":
         add_mail(message, inbound)
@@ -75,27 +77,27 @@ def add_mail(message: Message, inbound: InboundMessage) -> None:
     message.reference_headers = " ".join(inbound.references)
     if len(inbound.message_id_header) <= MESSAGE_ID_CHARACTERS:
         message.message_id_header = inbound.message_id_header
-    message.parent = replied_to(inbound)
+    message.parent = replied_to(inbound, test=message.test)
     if message.parent:
         message.recipient = message.parent.sender
     else:
-        message.parent = named_by(inbound, message.sender)
+        message.parent = named_by(inbound, message.sender, test=message.test)
 
 
-def replied_to(inbound: InboundMessage) -> Message | None:
+def replied_to(inbound: InboundMessage, *, test: bool) -> Message | None:
     """Return the message to whose plus-address a mail was sent, among whomever else."""
     addresses = (inbound.recipient, *inbound.recipients)
     ids = [message_id for each in addresses if (message_id := mail_links.message_replied_to(each))]
-    return Message.objects.filter(pk__in=ids[:1]).first()
+    return Message.objects.filter(pk__in=ids[:1], test=test).first()
 
 
-def named_by(inbound: InboundMessage, sender: str) -> Message | None:
+def named_by(inbound: InboundMessage, sender: str, *, test: bool) -> Message | None:
     """Return the newest message that a mail says it answers, in whose conversation its sender takes part."""
     headers = [header for header in (inbound.in_reply_to, *inbound.references) if header]
     named = Q(pk__in=mail_links.message_ids_in(headers)) | Q(message_id_header__in=headers)
     takes_part = Q(conversation__participant_from__iexact=sender) | Q(conversation__participant_to__iexact=sender)
     return (
-        Message.objects.filter(named, takes_part, type=Message.Type.EMAIL)
+        Message.objects.filter(named, takes_part, type=Message.Type.EMAIL, test=test)
         .only("id", "conversation_id", "created_at")
         .order_by("-created_at")
         .first()
@@ -106,7 +108,9 @@ def conversation_of(message: Message) -> UUID | None:
     """Return the conversation that an inbound message joins if that is open; None for the pair's direct one."""
     if message.type == Message.Type.EMAIL:
         return message.parent.conversation_id if message.parent else None
-    return Conversation.objects.last_written_in(key_of(message.type, message.sender, message.recipient))
+    return Conversation.objects.last_written_in(
+        key_of(message.type, message.sender, message.recipient, test=message.test)
+    )
 
 
 def heed_keyword(message: Message, recognised: Keyword | None, at: datetime) -> None:
@@ -117,12 +121,13 @@ def heed_keyword(message: Message, recognised: Keyword | None, at: datetime) -> 
     if message.type == Message.Type.EMAIL:
         return
     channel_type = channel_type_of(message.type)
-    ours, theirs = message.recipient, message.sender
+    ours, theirs, test = message.recipient, message.sender, message.test
+    pair = OptOut.objects.between(channel_type, ours, theirs, test=test)
     match recognised or keyword_in(message.body):
         case "stop" if not started_since(message, at):
-            OptOut.objects.opt_out(channel_type, ours, theirs, source=OptOut.Source.KEYWORD, at=at)
+            OptOut.objects.opt_out(channel_type, ours, theirs, test=test, source=OptOut.Source.KEYWORD, at=at)
             record(message, "opted_out", "The sender wants no more messages from this number.")
-        case "start" if OptOut.objects.between(channel_type, ours, theirs).lift(source=OptOut.Source.KEYWORD, at=at):
+        case "start" if pair.lift(source=OptOut.Source.KEYWORD, at=at):
             record(message, "opted_in", "The sender wants messages from this number again.")
 
 
@@ -132,6 +137,7 @@ def started_since(message: Message, at: datetime) -> bool:
         direction=Message.Direction.INBOUND,
         sender=message.sender,
         recipient=message.recipient,
+        test=message.test,
         created_at__gt=at,
         type__in=[Message.Type.SMS, Message.Type.MMS],
     )

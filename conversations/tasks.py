@@ -24,7 +24,7 @@ from conversations.broker import broker
 from conversations.models import IdempotencyKey, Media, Message
 from conversations.models.pace import PACED
 from conversations.models.status import Status
-from providers import breaker
+from providers import breaker, routes
 from providers.base import Channel
 from providers.models import account_resumed
 
@@ -120,9 +120,11 @@ def ring_next_due(channel: Channel) -> None:
     Only for those who stopped for the time: what is due and can't be claimed is behind a message in flight, and whoever
     has that one looks again.
     """
-    message = Message.objects.due(channel).only("id", "type").first()
-    if message is not None:
-        ring(message)
+    for test in routes.lanes():
+        message = Message.objects.due(channel, test=test).only("id", "type").first()
+        if message is not None:
+            ring(message)
+            return
 
 
 def seconds_until_retry(message_id: str) -> float | None:
@@ -149,15 +151,18 @@ def sweep() -> str:
     """
     doubted = Message.objects.doubt_expired_leases(limit=SWEEP_BATCH)
     expired = sum(
-        Message.objects.expire_overdue(channel, limit=SWEEP_BATCH, as_of=breaker.clock_stopped_at(channel))
+        Message.objects.expire_overdue(
+            channel, limit=SWEEP_BATCH, test=test, as_of=breaker.clock_stopped_at(channel, test=test)
+        )
         for channel in CHANNELS
+        for test in routes.lanes()
     )
     IdempotencyKey.objects.forget_old(limit=SWEEP_BATCH)
     if Message.objects.is_settling_due() and not _settling.locked():
         _doorbell.publish(settle)
     if Media.objects.is_due() and not _fetching.locked():
         _doorbell.publish(fetch_media)
-    rung = [channel for channel in CHANNELS if ring_overdue(channel)]
+    rung = [channel for channel in CHANNELS if any(ring_overdue(channel, test) for test in routes.lanes())]
     return f"uncertain {doubted}, expired {expired}, rang {', '.join(rung) or 'nobody'}"
 
 
@@ -188,16 +193,16 @@ def fetch_media() -> str:
         _fetching.release()
 
 
-def ring_overdue(channel: Channel) -> bool:
+def ring_overdue(channel: Channel, test: bool) -> bool:
     """Ring for the longest due message of a channel if its ring must be lost; return whether it rang.
 
     While a ring lies in the queue, whoever answers it takes everything due, so one is enough. While all accounts are
     stopped it rings when a probe is due. For what waited for its sender's turn nobody else rings: there it is prompt.
     """
-    if not breaker.is_offered(channel):
+    if not breaker.is_offered(channel, test=test):
         return False
     overdue = Q(next_attempt_at__lte=timezone.now() - timedelta(seconds=RING_GRACE_SECONDS)) | Q(error_code=PACED)
-    due = Message.objects.due(channel, as_of=breaker.clock_stopped_at(channel))
+    due = Message.objects.due(channel, test=test, as_of=breaker.clock_stopped_at(channel, test=test))
     message = due.filter(overdue).only("id", "type").first()
     if message is None or _doorbell.waiting(channel):
         return False

@@ -22,5 +22,5 @@ def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     message = get_object_or_404(Message, pk=message_id)
     if request.method == "POST":
         message.opt_recipient_out(OptOut.Source.ONE_CLICK)
-    is_done = OptOut.objects.between("email", message.sender, message.recipient).in_force().exists()
+    is_done = OptOut.objects.between("email", message.sender, message.recipient, test=message.test).in_force().exists()
     return render(request, "unsubscribe.html", {"message": message, "is_done": is_done})

@@ -1,4 +1,5 @@
-"""What Prometheus reads. All of it is asked of the database, where it is true whichever process is asked.
+"""What Prometheus reads. All of it is asked of the database, where it is true whichever process is asked; the messages
+of tests are not counted.
 
 Nothing here names an address, a number or a text.
 """
@@ -35,7 +36,7 @@ class FromTheDatabase(Collector):
 def queues() -> Iterator[GaugeMetricFamily]:
     """Yield how many messages of each queue are due, and since when the longest due one has been."""
     now = timezone.now()
-    due = Message.objects.filter(status=Status.PENDING, next_attempt_at__lte=now)
+    due = Message.objects.filter(status=Status.PENDING, next_attempt_at__lte=now, test=False)
     found = {row["type"]: row for row in due.values("type").annotate(count=Count("pk"), since=Min("next_attempt_at"))}
     depth = GaugeMetricFamily("queue_depth", "Messages that are due.", labels=["queue_name"])
     oldest = GaugeMetricFamily(
@@ -52,7 +53,7 @@ def queues() -> Iterator[GaugeMetricFamily]:
 def doubts() -> GaugeMetricFamily:
     """Return how many messages are being settled with their provider."""
     gauge = GaugeMetricFamily("messages_uncertain", "Messages whose call ended without an answer.")
-    gauge.add_metric([], Message.objects.filter(status=Status.UNCERTAIN).count())
+    gauge.add_metric([], Message.objects.filter(status=Status.UNCERTAIN, test=False).count())
     return gauge
 
 

@@ -182,6 +182,14 @@ FETCH_ALLOW: list[str] = env.list("FETCH_ALLOW", default=[])
 
 # --- The sandbox ----------------------------------------------------------------------------------------------------
 
+SANDBOX_URL: str = env.str("SANDBOX_URL", default="").rstrip("/")
+SANDBOX_SECRET: str = env.str("SANDBOX_SECRET", default="")
+SANDBOX_DELIVER_TO: str = env.str("SANDBOX_DELIVER_TO", default="").rstrip("/")
+if bool(SANDBOX_URL) != bool(SANDBOX_SECRET) or 0 < len(SANDBOX_SECRET) < 32:
+    raise ImproperlyConfigured(
+        "Test clients need both: SANDBOX_URL, where `manage.py sandbox --test` listens, and the same SANDBOX_SECRET for"
+        " both sides, of at least 32 characters."
+    )
 SANDBOX_PORT: int = env.int("SANDBOX_PORT", default=8090)
 SANDBOX_LATENCY_MS: int = env.int("SANDBOX_LATENCY_MS", default=50)
 SANDBOX_CALLBACK_DELAY_MS: int = env.int("SANDBOX_CALLBACK_DELAY_MS", default=200)

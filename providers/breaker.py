@@ -27,12 +27,13 @@ READ_AGAIN_SECONDS = 1.0
 class Permit:
     """Messages may be claimed for these accounts, the preferred one first; with `probing` one message, as a probe.
 
-    `as_of` is the time that counts for their expiry, None for now.
+    `as_of` is the time that counts for their expiry, None for now. Test messages are claimed apart from others.
     """
 
     accounts: Sequence[str]
     as_of: datetime | None = None
     probing: AccountState | None = None
+    test: bool = False
 
 
 @dataclass(slots=True)
@@ -98,20 +99,22 @@ def stopped(account: str, channel: Channel) -> AccountState | None:
         return _memory.stopped.get((account, channel))
 
 
-def running(channel: Channel) -> list[str]:
+def running(channel: Channel, *, test: bool) -> list[str]:
     """The accounts that may be offered what is due on a channel, the preferred one first."""
-    return [name for name in routes.names_for(channel) if stopped(name, channel) is None]
+    return [name for name in routes.names_for(channel, test=test) if stopped(name, channel) is None]
 
 
-def reasons(channel: Channel) -> dict[str, dict[str, str]]:
+def reasons(channel: Channel, *, test: bool) -> dict[str, dict[str, str]]:
     """Why accounts are stopped on a channel, by their names: `code` and `sentence`."""
-    rows = {name: stopped(name, channel) for name in routes.names_for(channel)}
+    rows = {name: stopped(name, channel) for name in routes.names_for(channel, test=test)}
     return {name: {"code": row.code, "sentence": row.sentence} for name, row in rows.items() if row}
 
 
-def clock_stopped_at(channel: Channel) -> datetime | None:
+def clock_stopped_at(channel: Channel, *, test: bool) -> datetime | None:
     """Since when messages of a channel do not grow older, up to a second old; None while they do."""
-    return None if running(channel) else AccountState.objects.clock_stopped_at(channel)
+    if running(channel, test=test):
+        return None
+    return AccountState.objects.clock_stopped_at(channel, routes.names_for(channel, test=test))
 
 
 def read_again() -> None:
@@ -123,18 +126,19 @@ def read_again() -> None:
 def permits(channel: Channel) -> Iterator[Permit]:
     """Say for which accounts messages may be claimed now. For each probe among them the right to it is taken."""
     lease = timedelta(seconds=settings.LEASE_SECONDS)
-    for name in routes.names_for(channel):
-        row = stopped(name, channel)
-        if row and is_probe_due(row) and AccountState.objects.take_probe(row, lease):
-            read_again()
-            yield Permit([name], clock_stopped_at(channel), probing=row)
-    if accounts := running(channel):
-        yield Permit(accounts)
+    for test in routes.lanes():
+        for name in routes.names_for(channel, test=test):
+            row = stopped(name, channel)
+            if row and is_probe_due(row) and AccountState.objects.take_probe(row, lease):
+                read_again()
+                yield Permit([name], clock_stopped_at(channel, test=test), probing=row, test=test)
+        if accounts := running(channel, test=test):
+            yield Permit(accounts, test=test)
 
 
-def is_offered(channel: Channel) -> bool:
+def is_offered(channel: Channel, *, test: bool) -> bool:
     """Say whether anything that is due on a channel may be claimed now, be it as a probe."""
-    rows = [stopped(name, channel) for name in routes.names_for(channel)]
+    rows = [stopped(name, channel) for name in routes.names_for(channel, test=test)]
     return any(row is None or is_probe_due(row) for row in rows)
 
 

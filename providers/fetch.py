@@ -72,7 +72,8 @@ class Fetched:
 
 def fetch_allow() -> frozenset[str]:
     """What the settings let past the checks: `FETCH_ALLOW` and where the providers are, loopback only with DEBUG."""
-    providers = {_authority_of(each) for each in (settings.TWILIO_BASE_URL, settings.SENDGRID_BASE_URL)}
+    urls = (settings.TWILIO_BASE_URL, settings.SENDGRID_BASE_URL, settings.SANDBOX_URL)
+    providers = {_authority_of(each) for each in urls}
     if not settings.DEBUG:
         providers = {each for each in providers if not is_loopback(f"https://{each}")}
     return frozenset(providers | {each.strip().lower() for each in settings.FETCH_ALLOW}) - {""}

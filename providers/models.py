@@ -5,17 +5,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
 from django.utils import timezone
 
+from providers import routes
+
 logger = logging.getLogger(__name__)
 
 account_resumed = Signal()
-"""Sent in the transaction that lets an account's channel run again, with `channel` and `stopped_at`: since when its
-messages' clock stood still, None where it did not."""
+"""Sent in the transaction that lets an account's channel run again, with `channel`, `test` (whether it carries test
+messages) and `stopped_at`: since when its messages' clock stood still, None where it did not."""
 
 
 class AccountStateQuerySet(models.QuerySet["AccountState"]):
@@ -63,20 +64,21 @@ class AccountStateQuerySet(models.QuerySet["AccountState"]):
         stopped = self.exclude(state=AccountState.State.RUNNING)
         rows = list(stopped.select_for_update().order_by("pk"))
         for row in rows:
-            stopped_at = AccountState.objects.clock_stopped_at(row.channel)
+            test = routes.is_test(row.account)
+            route = routes.names_for(row.channel, test=test)
+            stopped_at = AccountState.objects.clock_stopped_at(row.channel, route)
             row.failures, row.failing_since = 0, None
             row.move(AccountState.State.RUNNING, "", "", None)
-            account_resumed.send(AccountState, channel=row.channel, stopped_at=stopped_at)
+            account_resumed.send(AccountState, channel=row.channel, test=test, stopped_at=stopped_at)
         return rows
 
-    def clock_stopped_at(self, channel: str) -> datetime | None:
+    def clock_stopped_at(self, channel: str, route: Sequence[str]) -> datetime | None:
         """Return since when messages of a channel do not grow older: since the last of its accounts was paused. None
         while one of them is not paused; an open breaker stops no clock.
         """
-        names = settings.ROUTES[channel]
-        paused = self.filter(account__in=names, channel=channel, state=AccountState.State.PAUSED)
+        paused = self.filter(account__in=route, channel=channel, state=AccountState.State.PAUSED)
         since = list(paused.values_list("since", flat=True))
-        return max(since) if len(since) == len(names) else None
+        return max(since) if len(since) == len(route) else None
 
     def decided_by_probe(self, row: "AccountState") -> "AccountStateQuerySet":
         """Return what one probe decides about: all of a paused account, or the one channel whose breaker is open.

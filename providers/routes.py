@@ -12,6 +12,9 @@ from typing import Any
 from django.conf import settings
 
 from providers.base import Channel, Provider
+from providers.sandbox.credentials import credentials_of
+from providers.sandbox_account import NAME as SANDBOX
+from providers.sandbox_account import SandboxAccount
 from providers.sendgrid import SendGridAccount
 from providers.smtp import SmtpAccount
 from providers.twilio import TwilioAccount
@@ -21,17 +24,32 @@ TWILIO_CALLBACK_PATH = "/api/v1/webhooks/twilio"
 WITH_DOORS = ("twilio", "sendgrid")
 
 
-def names_for(channel: str) -> Sequence[str]:
-    """The names of the accounts that carry a channel, the preferred one first; never empty."""
-    route: Sequence[str] = settings.ROUTES[channel]
+def names_for(channel: str, *, test: bool = False) -> Sequence[str]:
+    """The names of the accounts that carry a channel, the preferred one first; never empty. Test messages have one."""
+    route: Sequence[str] = [SANDBOX] if test else settings.ROUTES[channel]
     return route
 
 
+def has_sandbox() -> bool:
+    """Whether there is an account for test messages."""
+    return bool(settings.SANDBOX_URL)
+
+
+def lanes() -> Sequence[bool]:
+    """The kinds of messages that are carried apart from each other: False for real ones, True for those of a test."""
+    return [False, True] if has_sandbox() else [False]
+
+
+def is_test(name: str) -> bool:
+    """Whether an account carries test messages, and nothing else."""
+    return name == SANDBOX
+
+
 def accounts_for(channel: Channel) -> Mapping[str, Provider]:
-    """The accounts that carry a channel by name, the preferred one first. One without credentials raises
-    `Misconfigured` when it is to send.
+    """The accounts that carry a channel by name, the preferred one first, that of tests last. One without credentials
+    raises `Misconfigured` when it is to send.
     """
-    return {name: _account(name) for name in names_for(channel)}
+    return {name: _account(name) for test in lanes() for name in names_for(channel, test=test)}
 
 
 def account_named(name: str) -> Provider | None:
@@ -40,19 +58,25 @@ def account_named(name: str) -> Provider | None:
 
 
 def kind_of(name: str) -> str:
-    """The provider that an account is with: twilio, sendgrid or smtp."""
+    """What an account is: twilio, sendgrid, smtp or sandbox."""
     return name.partition("_")[0]
+
+
+def has_door(name: str, provider: str) -> bool:
+    """Whether an account's callbacks come to this provider's door."""
+    return kind_of(name) in (provider, SANDBOX)
 
 
 def channels_of(name: str) -> Sequence[Channel]:
     """The channels that the account of this name serves."""
     channels: Sequence[Channel] = ("sms", "mms", "email")
-    return [channel for channel in channels if name in names_for(channel)]
+    return [channel for channel in channels if name in names_for(channel, test=is_test(name))]
 
 
 def account_names() -> Sequence[str]:
-    """The accounts that there are: those whose callbacks we have doors for, and those on any route."""
-    return list(dict.fromkeys([*WITH_DOORS, *(name for route in settings.ROUTES.values() for name in route)]))
+    """The accounts that there are: those whose callbacks we have doors for, those on any route, and the sandbox."""
+    routed = [name for route in settings.ROUTES.values() for name in route]
+    return list(dict.fromkeys([*WITH_DOORS, *routed, *([SANDBOX] if has_sandbox() else [])]))
 
 
 def new_account(name: str) -> Provider:
@@ -128,7 +152,33 @@ def _smtp(name: str) -> Provider:
     )
 
 
-_MAKERS: Mapping[str, Callable[[str], Provider]] = {"twilio": _twilio, "sendgrid": _sendgrid, "smtp": _smtp}
+def _sandbox(name: str) -> Provider:
+    known = credentials_of(settings.SANDBOX_SECRET)
+    texts = TwilioAccount(
+        account_sid=known.account_sid,
+        auth_token=known.auth_token,
+        base_url=settings.SANDBOX_URL,
+        callback_url=f"{settings.PUBLIC_URL}{TWILIO_CALLBACK_PATH}?p={name}",
+        timeout=settings.PROVIDER_TIMEOUT_SECONDS,
+        name=name,
+    )
+    mails = SendGridAccount(
+        api_key=known.api_key,
+        base_url=settings.SANDBOX_URL,
+        webhook_public_key=known.sendgrid_public_key,
+        timeout=settings.PROVIDER_TIMEOUT_SECONDS,
+        connections=settings.CALLS_IN_FLIGHT,
+        name=name,
+    )
+    return SandboxAccount(texts, mails)
+
+
+_MAKERS: Mapping[str, Callable[[str], Provider]] = {
+    "twilio": _twilio,
+    "sendgrid": _sendgrid,
+    "smtp": _smtp,
+    SANDBOX: _sandbox,
+}
 _lock = threading.Lock()
 _accounts: dict[str, Provider] = {}
 _inherited: list[dict[str, Provider]] = []

@@ -101,7 +101,7 @@ class CallbackView(APIView):
     def account(self, request: Request) -> Provider:
         """Return the account that `?p=` names, the first of this provider without it. Raises `PermissionDenied`."""
         name = request.query_params.get("p", self.provider)
-        account = routes.account_named(name) if routes.kind_of(name) == self.provider else None
+        account = routes.account_named(name) if routes.has_door(name, self.provider) else None
         if account is None:
             self.refuse(Refusal.Reason.FORGED, "it names no account of ours")
             raise PermissionDenied("There is no such account.", code="unknown_account")

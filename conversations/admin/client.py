@@ -16,10 +16,13 @@ from conversations.models.client import Scope
 class ClientAdmin(admin.ModelAdmin):
     """Who may use the API. One that is no longer wanted is disabled, as its messages remain."""
 
-    list_display = ("name", "senders", "requests_per_minute", "disabled_at", "created_at")
+    list_display = ("name", "test", "senders", "requests_per_minute", "disabled_at", "created_at")
     search_fields = ("name",)
-    fields = ("name", "senders", "requests_per_minute", "disabled_at", "created_at")
-    readonly_fields = ("created_at",)
+    fields = ("name", "test", "senders", "requests_per_minute", "disabled_at", "created_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> tuple[str, ...]:
+        """A test client stays one: otherwise what it has just tried out would go to real people."""
+        return ("created_at",) if obj is None else ("created_at", "test")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody."""

@@ -28,7 +28,7 @@ class ConversationAdmin(ReadOnly, admin.ModelAdmin):
         "unread_count",
         "last_message_at",
     )
-    list_filter = ("channel_type", "status", "type")
+    list_filter = ("channel_type", "status", "type", "test")
     search_fields = ("participant_from", "participant_to", "title")
     ordering = ("-last_message_at",)
     exclude = ("participants_key",)

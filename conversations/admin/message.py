@@ -34,7 +34,7 @@ class MessageAdmin(ReadOnly, admin.ModelAdmin):
     """What was sent, and what became of it."""
 
     list_display = ("created_at", "type", "sender", "recipient", "status", "attempts", "error_code", "provider")
-    list_filter = ("status", "type", "direction", "provider")
+    list_filter = ("status", "type", "direction", "provider", "test")
     search_fields = ("sender", "recipient", "provider_message_id")
     ordering = ("-created_at", "-id")
     readonly_fields = ("conversation", "created_at", "updated_at")

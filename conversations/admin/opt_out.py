@@ -38,7 +38,7 @@ class OptOutAdmin(ReadOnly, admin.ModelAdmin):
 
     form = OptOutForm
     list_display = ("their_address", "our_address", "channel_type", "source", "opted_out_at", "lifted_at", "lifted_by")
-    list_filter = ("channel_type", "source", ("lifted_at", admin.EmptyFieldListFilter))
+    list_filter = ("channel_type", "source", "test", ("lifted_at", admin.EmptyFieldListFilter))
     search_fields = ("their_address", "our_address")
     ordering = ("-opted_out_at", "-id")
     actions = ("lift",)

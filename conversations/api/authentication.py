@@ -22,6 +22,7 @@ class LocalClient:
     name = "local development"
     pk = None
     senders: tuple[str, ...] = ()
+    test = False
 
     @property
     def requests_per_minute(self) -> int:

@@ -69,7 +69,7 @@ def judged(request: Request) -> list[Row]:
             rows.append(list(flattened(error.detail, ("body", "messages", place))))
             continue
         conversation_type = values.pop("conversation_type")
-        message = outbound(values, request.request_id)  # type: ignore[attr-defined]
+        message = outbound(values, request)
         message.opens_thread = conversation_type == Conversation.Type.THREAD
         rows.append(message)
     return rows

@@ -1,6 +1,6 @@
 """Conversations over HTTP: list, detail, and their messages."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -119,7 +119,7 @@ class ConversationListView(APIView):
         """Answer 201 with the conversation: the open direct one, unchanged, where the pair has one."""
         body = NewConversation(data=request.data, context={"client": request.user})
         body.is_valid(raise_exception=True)
-        made = Conversation.objects.open_between(Conversation(**body.validated_data))
+        made = Conversation.objects.open_between(Conversation(**body.validated_data, test=cast(Any, request.user).test))
         made.refresh_from_db()
         return Response(represent(made), status=201, headers={"Location": made.get_absolute_url()})
 

@@ -79,9 +79,10 @@ class OptOutListView(APIView):
         """Answer 201 with the opt-out that holds from now on, or that held already."""
         body = OptOutRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        if not cast(Any, request.user).may_send_from(body.validated_data["our_address"]):
+        client = cast(Any, request.user)
+        if not client.may_send_from(body.validated_data["our_address"]):
             raise refusal("our_address", "foreign_sender", "This client does not send from this address.")
-        opt_out = OptOut.objects.opt_out(**body.validated_data, source=OptOut.Source.CLIENT)
+        opt_out = OptOut.objects.opt_out(**body.validated_data, test=client.test, source=OptOut.Source.CLIENT)
         return Response(represent(opt_out), status=201, headers={"Location": opt_out.get_absolute_url()})
 
 

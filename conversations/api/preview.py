@@ -1,6 +1,6 @@
 """What would become of a message, without sending it."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,8 +25,10 @@ class PreviewView(APIView):
         body = SendRequest(data=request.data, context={"client": request.user})
         body.is_valid(raise_exception=True)
         values = body.validated_data
-        provider, reason = carrier(values["type"])
-        pair = OptOut.objects.between(channel_type_of(values["type"]), values["sender"], values["recipient"])
+        test = cast(Any, request.user).test
+        provider, reason = carrier(values["type"], test=test)
+        channel_type = channel_type_of(values["type"])
+        pair = OptOut.objects.between(channel_type, values["sender"], values["recipient"], test=test)
         return Response(
             {
                 "type": values["type"],
@@ -50,9 +52,9 @@ def counted(message_type: str, text: str) -> dict[str, Any]:
     }
 
 
-def carrier(channel: Channel) -> tuple[str, str]:
+def carrier(channel: Channel, *, test: bool) -> tuple[str, str]:
     """Return the account that would carry a message now, or that it would wait for, and why it is that one."""
-    first, running = routes.names_for(channel)[0], breaker.running(channel)
+    first, running = routes.names_for(channel, test=test)[0], breaker.running(channel, test=test)
     if first in running:
         return first, f"{first} is the first account for {channel}."
     row = breaker.stopped(first, channel)

@@ -2,11 +2,12 @@
 
 import logging
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.utils import timezone
 from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -118,8 +119,11 @@ class SendRequest(Shape):
         if parent is None:
             raise refusal("parent_id", "unknown_parent", "There is no message with this id.")
         # An answer may have come from an address that is not the conversation's, to the plus-address of a mail.
-        between = {parent.conversation.participants_key, key_of(parent.type, parent.sender, parent.recipient)}
-        if key_of(attrs["type"], attrs["sender"], attrs["recipient"]) not in between:
+        between = {
+            parent.conversation.participants_key,
+            key_of(parent.type, parent.sender, parent.recipient, test=parent.test),
+        }
+        if key_of(attrs["type"], attrs["sender"], attrs["recipient"], test=parent.test) not in between:
             raise refusal("parent_id", "other_participants", "That message is between others, or on another channel.")
         return parent
 
@@ -141,7 +145,7 @@ class SendView(APIView):
         body.is_valid(raise_exception=True)
         values = dict(body.validated_data)
         accept = partial(Message.objects.accept, conversation_type=values.pop("conversation_type"))
-        message = outbound(values, request.request_id)  # type: ignore[attr-defined]
+        message = outbound(values, request)
         if not key:
             accept(message)
         elif made := idempotency.make_once(request.user, key, request.data, message, accept):
@@ -169,13 +173,18 @@ def hand_over(message: Message) -> Message:
     return message
 
 
-def outbound(values: dict[str, Any], request_id: str) -> Message:
-    """Return an unsaved message of what was asked for."""
+def outbound(values: dict[str, Any], request: Request) -> Message:
+    """Return an unsaved message of what was asked for. Raises `PermissionDenied` for a test without a sandbox."""
+    test = cast(Any, request.user).test
+    if test and not routes.has_sandbox():
+        sentence = "This client's messages go to the sandbox, and there is none here: it takes SANDBOX_URL."
+        raise PermissionDenied(sentence, code="no_sandbox")
     return Message(
         direction=Message.Direction.OUTBOUND,
         status=Status.PENDING,
-        provider=routes.names_for(values["type"])[0],
-        request_id=request_id,
+        provider=routes.names_for(values["type"], test=test)[0],
+        test=test,
+        request_id=request.request_id,  # type: ignore[attr-defined]
         **values,
     )
 

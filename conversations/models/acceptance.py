@@ -84,7 +84,7 @@ def insert_parameters(message: "Message", conversation_type: str) -> dict[str, A
     """Return what the statements insert of a message."""
     return {
         "conversation_id": uuid7(),
-        "participants_key": key_of(message.type, message.sender, message.recipient),
+        "participants_key": key_of(message.type, message.sender, message.recipient, test=message.test),
         "channel_type": channel_type_of(message.type),
         "conversation_type": conversation_type,
         "joined_conversation_id": None,
@@ -116,6 +116,7 @@ def insert_parameters(message: "Message", conversation_type: str) -> dict[str, A
         "reference_headers": message.reference_headers,
         "automatic": message.automatic,
         "batch": message.batch,
+        "test": message.test,
     }
 
 

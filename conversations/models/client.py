@@ -34,7 +34,8 @@ class Client(models.Model):
     """Somebody who uses the API.
 
     With a list of `senders` it sends from those addresses and sees the conversations that have one of them; with an
-    empty one it sends from any and sees everything.
+    empty one it sends from any and sees everything. What a `test` client sends goes to the sandbox and to nobody else;
+    it sees tests only, and no other client does.
     """
 
     name = models.CharField(max_length=100, unique=True)
@@ -43,6 +44,9 @@ class Client(models.Model):
         default=list,
         blank=True,
         help_text="Addresses that it sends from, comma-separated. It sees their conversations only. Empty for all.",
+    )
+    test = models.BooleanField(
+        default=False, db_default=False, help_text="Its messages go to the sandbox. It sees nothing that is real."
     )
     requests_per_minute = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="Empty for API_REQUESTS_PER_MINUTE."
@@ -77,6 +81,12 @@ def of_senders(client: Any, *fields: str) -> Q:
         for field in fields:
             mine |= Q(**{f"{field}__iexact": sender})
     return mine
+
+
+def of_lane(client: Any, field: str = "test") -> Q:
+    """Return a filter for rows of tests for a test client, for others of no test; for everything for staff."""
+    test = getattr(client, "test", None)
+    return Q() if test is None else Q(**{field: test})
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):

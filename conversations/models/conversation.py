@@ -11,7 +11,7 @@ from django.db.models.functions import Upper
 from uuid_utils.compat import uuid7
 
 from conversations.addresses import participants_key
-from conversations.models.client import of_senders
+from conversations.models.client import of_lane, of_senders
 from conversations.models.media import delete_files
 from conversations.models.status import MAY_HAVE_ARRIVED, Status
 
@@ -28,8 +28,8 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     """How conversations are found."""
 
     def visible_to(self, client: Any) -> "ConversationQuerySet":
-        """Return those that have one of the client's addresses."""
-        return self.filter(of_senders(client, "participant_from", "participant_to"))
+        """Return those that have one of the client's addresses; a test client sees those of tests, no other does."""
+        return self.filter(of_senders(client, "participant_from", "participant_to"), of_lane(client))
 
     def open_between(self, wish: "Conversation") -> "Conversation":
         """Return the open direct conversation of a wish's pair, or the wish itself once it is saved; a thread is new.
@@ -112,6 +112,7 @@ class Conversation(models.Model):
     status = models.CharField(max_length=8, choices=Status.choices, default=Status.ACTIVE)
     title = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
+    test = models.BooleanField(default=False, db_default=False, editable=False)
     last_message_at = models.DateTimeField(null=True, editable=False)
     message_count = models.PositiveIntegerField(default=0, editable=False)
     unread_count = models.PositiveIntegerField(default=0, editable=False)
@@ -163,7 +164,9 @@ class Conversation(models.Model):
 
     def take_key(self) -> None:
         """Take the key that the participants make."""
-        self.participants_key = participants_key(self.channel_type, self.participant_from, self.participant_to)
+        self.participants_key = participants_key(
+            self.channel_type, self.participant_from, self.participant_to, test=self.test
+        )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save, with the key that the participants make."""
@@ -193,6 +196,6 @@ def channel_type_of(message_type: str) -> Conversation.ChannelType:
     return Conversation.ChannelType.EMAIL if message_type == "email" else Conversation.ChannelType.SMS
 
 
-def key_of(message_type: str, sender: str, recipient: str) -> str:
+def key_of(message_type: str, sender: str, recipient: str, *, test: bool) -> str:
     """Return the participants key of the conversation that such a message belongs to."""
-    return participants_key(channel_type_of(message_type), sender, recipient)
+    return participants_key(channel_type_of(message_type), sender, recipient, test=test)

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from conversations.models.client import of_senders
+from conversations.models.client import of_lane, of_senders
 from providers import fetch, routes
 from providers.base import InboundMedia
 from providers.fetch import Refused, Unreachable
@@ -50,7 +50,7 @@ class MediaQuerySet(models.QuerySet["Media"]):
     def visible_to(self, client: Any) -> "MediaQuerySet":
         """Return those of conversations that have one of the client's addresses."""
         ends = ("message__conversation__participant_from", "message__conversation__participant_to")
-        return self.filter(of_senders(client, *ends))
+        return self.filter(of_senders(client, *ends), of_lane(client, "message__test"))
 
     def store(self, inbound: Sequence[InboundMedia], folder: str) -> list["Media"]:
         """Return unsaved rows for what came with a message; what was brought along is in the storage by then.

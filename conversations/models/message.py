@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, models
 from django.db.models import Q
 from django.dispatch import receiver
@@ -18,13 +17,14 @@ from uuid_utils.compat import uuid7
 from conversations import mail_links
 from conversations.models import statements
 from conversations.models.acceptance import AcceptanceQuerySet
-from conversations.models.client import of_senders
+from conversations.models.client import of_lane, of_senders
 from conversations.models.conversation import Conversation, channel_type_of, containing_index
 from conversations.models.doubt import SETTLED_WITHOUT_AN_ID, settling_times
 from conversations.models.event import MessageEvent
 from conversations.models.opt_out import OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
 from conversations.models.status import Status
+from providers import routes
 from providers.base import Channel, OutboundMessage
 from providers.errors import UNREACHABLE
 from providers.models import account_resumed
@@ -40,13 +40,15 @@ class Offer:
     """On which terms messages are claimed: for which accounts, the preferred one first, and for how long.
 
     A message keeps the account that it is planned for if that is among them, else it gets the first; `reasons` tell
-    why (`code` and `sentence` by the account's name). `as_of` is the time that counts for expiry, None for now.
+    why (`code` and `sentence` by the account's name). `as_of` is the time that counts for expiry, None for now. Test
+    messages are claimed apart from others.
     """
 
     accounts: Sequence[str]
     reasons: Mapping[str, Mapping[str, str]]
     lease: timedelta
     as_of: datetime | None = None
+    test: bool = False
 
     def parameters(self) -> dict[str, Any]:
         """Return it as the statement takes it."""
@@ -55,6 +57,7 @@ class Offer:
             "reasons": json.dumps(self.reasons),
             "lease": self.lease,
             "as_of": self.as_of,
+            "test": self.test,
         }
 
 
@@ -62,9 +65,9 @@ class MessageQuerySet(AcceptanceQuerySet):
     """What is done to many messages."""
 
     def visible_to(self, client: Any) -> "MessageQuerySet":
-        """Return those of conversations that have one of the client's addresses."""
+        """Return those of conversations that have one of the client's addresses, of tests for a test client only."""
         mine = of_senders(client, "conversation__participant_from", "conversation__participant_to")
-        return self.filter(mine)
+        return self.filter(mine, of_lane(client))
 
     def claim(self, channel: Channel, offer: "Offer", *, limit: int) -> list["Message"]:
         """Take up to `limit` due messages of a channel, those of batches last and the longest due first: they are
@@ -94,34 +97,37 @@ class MessageQuerySet(AcceptanceQuerySet):
             message.opt_recipient_out(OptOut.Source.PROVIDER)
         return written
 
-    def expire_overdue(self, channel: Channel, *, limit: int, as_of: datetime | None = None) -> int:
+    def expire_overdue(self, channel: Channel, *, limit: int, test: bool = False, as_of: datetime | None = None) -> int:
         """End `pending` messages of a channel that were past `expires_at` now, or at the time at which their clock was
         stopped, as `expired`; return how many.
         """
         with connection.cursor() as cursor:
-            cursor.execute(statements.EXPIRE_OVERDUE, {"channel": channel, "limit": limit, "as_of": as_of})
+            cursor.execute(
+                statements.EXPIRE_OVERDUE, {"channel": channel, "limit": limit, "test": test, "as_of": as_of}
+            )
             return int(cursor.rowcount)
 
-    def due(self, channel: Channel, *, as_of: datetime | None = None) -> "MessageQuerySet":
+    def due(self, channel: Channel, *, test: bool = False, as_of: datetime | None = None) -> "MessageQuerySet":
         """Return the messages of a channel that `claim` could take now: batches last, the longest due first."""
         now = timezone.now()
-        due = self.filter(type=channel, status=Status.PENDING, next_attempt_at__lte=now, expires_at__gt=as_of or now)
+        waiting = self.filter(type=channel, test=test, status=Status.PENDING)
+        due = waiting.filter(next_attempt_at__lte=now, expires_at__gt=as_of or now)
         return due.order_by("batch", "next_attempt_at")
 
-    def wake(self, channel: str, stopped_at: datetime | None) -> None:
+    def wake(self, channel: str, stopped_at: datetime | None, *, test: bool = False) -> None:
         """Let what waited on a channel go on: at once where nobody was reachable, not before its time otherwise.
 
         `stopped_at` is since when the clock stood still: messages live on by what they spent of that time waiting.
         """
-        stopped = {"channel": channel, "stopped_at": stopped_at, "unreachable": list(UNREACHABLE)}
+        stopped: dict[str, Any] = {"channel": channel, "test": test, "stopped_at": stopped_at}
         with connection.cursor() as cursor:
-            cursor.execute(statements.WAKE, stopped)
+            cursor.execute(statements.WAKE, {**stopped, "unreachable": list(UNREACHABLE)})
 
 
 @receiver(account_resumed)
-def wake_what_waited(channel: str, stopped_at: datetime | None, **_: Any) -> None:
+def wake_what_waited(channel: str, test: bool, stopped_at: datetime | None, **_: Any) -> None:
     """Do so in the transaction that lets the account go on, so that nothing expires in between."""
-    Message.objects.wake(channel, stopped_at)
+    Message.objects.wake(channel, stopped_at, test=test)
 
 
 class Message(models.Model):
@@ -176,6 +182,8 @@ class Message(models.Model):
     automatic = models.BooleanField(default=False, db_default=False)
     # Whether it came with many others: single sends go first.
     batch = models.BooleanField(default=False, db_default=False, editable=False)
+    # Whether it is of a test: as its conversation, and told here as well for those who claim.
+    test = models.BooleanField(default=False, db_default=False, editable=False)
 
     provider = models.CharField(max_length=50, blank=True)
     provider_message_id = models.CharField(max_length=255, blank=True)
@@ -244,7 +252,7 @@ class Message(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["type", "batch", "next_attempt_at"], condition=Q(status="pending"), name="messages_due"
+                fields=["type", "test", "batch", "next_attempt_at"], condition=Q(status="pending"), name="messages_due"
             ),
             models.Index(
                 fields=["conversation", "type", "created_at", "id"],
@@ -316,7 +324,7 @@ class Message(models.Model):
 
     def may_have_been_offered_to(self, account: str) -> bool:
         """Whether an account may know of this message: its own, or one that it was moved away from."""
-        return account == self.provider or account in settings.ROUTES[self.type]
+        return account == self.provider or account in routes.names_for(self.type, test=self.test)
 
     def take_mail_headers(self) -> None:
         """Take the headers by which an answer finds back to this outbound mail, and by which it answers its parent."""
@@ -326,7 +334,9 @@ class Message(models.Model):
 
     def opt_recipient_out(self, source: str, at: datetime | None = None) -> None:
         """Let the recipient of this outbound message get nothing more from its sender."""
-        OptOut.objects.opt_out(channel_type_of(self.type), self.sender, self.recipient, source=source, at=at)
+        OptOut.objects.opt_out(
+            channel_type_of(self.type), self.sender, self.recipient, test=self.test, source=source, at=at
+        )
 
     def record_possible_duplicate(self, detail: str) -> None:
         """Say in the timeline that somebody may get it twice."""

@@ -9,7 +9,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from conversations.models.client import of_senders
+from conversations.models.client import of_lane, of_senders
 from conversations.models.conversation import Conversation
 
 RECIPIENT_OPTED_OUT = "The recipient has opted out of messages from this sender."
@@ -19,25 +19,34 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
     """How opt-outs begin and end."""
 
     def visible_to(self, client: Any) -> "OptOutQuerySet":
-        """Return those of the client's addresses."""
-        return self.filter(of_senders(client, "our_address"))
+        """Return those of the client's addresses, of tests for a test client only."""
+        return self.filter(of_senders(client, "our_address"), of_lane(client))
 
     def in_force(self) -> "OptOutQuerySet":
         """Return those that hold now."""
         return self.filter(lifted_at__isnull=True)
 
-    def between(self, channel_type: str, our_address: str, their_address: str) -> "OptOutQuerySet":
+    def between(
+        self, channel_type: str, our_address: str, their_address: str, *, test: bool = False
+    ) -> "OptOutQuerySet":
         """Return those of one pair of addresses, in any case."""
         lowered = self.alias(ours=Lower("our_address"), theirs=Lower("their_address"))
         return lowered.filter(
-            channel_type=channel_type, ours=Lower(Value(our_address)), theirs=Lower(Value(their_address))
+            channel_type=channel_type, test=test, ours=Lower(Value(our_address)), theirs=Lower(Value(their_address))
         )
 
     def opt_out(
-        self, channel_type: str, our_address: str, their_address: str, *, source: str, at: datetime | None = None
+        self,
+        channel_type: str,
+        our_address: str,
+        their_address: str,
+        *,
+        source: str,
+        at: datetime | None = None,
+        test: bool = False,
     ) -> "OptOut":
         """Let an opt-out hold from `at` (now) on, once; return the one that holds, or that was lifted after `at`."""
-        pair = self.between(channel_type, our_address, their_address)
+        pair = self.between(channel_type, our_address, their_address, test=test)
         lifted_later = pair.filter(lifted_at__gt=at).first() if at else None
         if lifted_later is not None:
             return lifted_later
@@ -47,6 +56,7 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
             their_address=their_address,
             source=source,
             opted_out_at=at or timezone.now(),
+            test=test,
         )
         self.bulk_create([opt_out], ignore_conflicts=True)
         return pair.in_force().first() or opt_out
@@ -76,6 +86,7 @@ class OptOut(models.Model):
     channel_type = models.CharField(max_length=5, choices=Conversation.ChannelType.choices)
     our_address = models.CharField(max_length=254)
     their_address = models.CharField(max_length=254)
+    test = models.BooleanField(default=False, db_default=False, editable=False)
     source = models.CharField(max_length=11, choices=Source.choices)
     opted_out_at = models.DateTimeField()
     lifted_at = models.DateTimeField(null=True, blank=True)
@@ -90,6 +101,7 @@ class OptOut(models.Model):
                 "channel_type",
                 Lower("our_address"),
                 Lower("their_address"),
+                "test",
                 condition=Q(lifted_at__isnull=True),
                 name="one_opt_out_in_force_per_pair",
             ),

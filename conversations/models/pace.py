@@ -35,9 +35,9 @@ class SenderPaceQuerySet(models.QuerySet["SenderPace"]):
     def turns(self, messages: Sequence["Message"]) -> dict[UUID, datetime]:
         """Give each of these claimed messages its turn; return those whose turn is yet to come, with its time.
 
-        Those that were held back before go first.
+        Those that were held back before go first; those of a test take nobody's turn.
         """
-        rates = {each.sender: rate for each in messages if (rate := rate_of(each.sender))}
+        rates = {each.sender: rate for each in messages if not each.test and (rate := rate_of(each.sender))}
         if not rates:
             return {}
         later: dict[UUID, datetime] = {}
@@ -46,7 +46,7 @@ class SenderPaceQuerySet(models.QuerySet["SenderPace"]):
             paces = {row.sender: row for row in self.filter(sender__in=rates).select_for_update().order_by("sender")}
             now = timezone.now()
             for message in sorted(messages, key=lambda each: (each.error_code != PACED, each.created_at, each.pk)):
-                if message.sender in rates:
+                if message.sender in rates and not message.test:
                     turn = paces[message.sender].turn(now, rates[message.sender], message.error_code == PACED)
                     later.update({message.pk: turn} if turn > now else {})
             self.bulk_update(paces.values(), ["next_at", "queue_ends_at"])

@@ -7,17 +7,17 @@ by id, so that no two of them can block each other for ever.
 # Compared by PostgreSQL on both sides, so that one rule of case decides; an index answers it.
 OPTED_OUT = """EXISTS (
     SELECT FROM conversations_optout AS opt_out
-    WHERE opt_out.channel_type = {channel_type} AND lower(opt_out.our_address) = lower({sender})
-      AND lower(opt_out.their_address) = lower({recipient}) AND opt_out.lifted_at IS NULL)"""
+    WHERE opt_out.channel_type = {channel_type} AND opt_out.test = %(test)s AND opt_out.lifted_at IS NULL
+      AND lower(opt_out.our_address) = lower({sender}) AND lower(opt_out.their_address) = lower({recipient}))"""
 
 OPEN_CONVERSATION = """
 WITH conversation AS (
     INSERT INTO conversations_conversation AS c (
         id, participants_key, participant_from, participant_to, channel_type, type, status, title, metadata,
-        last_message_at, message_count, unread_count, created_at, updated_at)
+        test, last_message_at, message_count, unread_count, created_at, updated_at)
     VALUES (
         %(conversation_id)s, %(participants_key)s, %(sender)s, %(recipient)s, %(channel_type)s, %(conversation_type)s,
-        'active', '', '{}', clock_timestamp(), 1, %(unread)s, clock_timestamp(), clock_timestamp())
+        'active', '', '{}', %(test)s, clock_timestamp(), 1, %(unread)s, clock_timestamp(), clock_timestamp())
     ON CONFLICT (participants_key) WHERE type = 'direct' AND status IN ('active', 'archived')
     DO UPDATE SET message_count = c.message_count + 1, unread_count = c.unread_count + %(unread)s, status = 'active',
         last_message_at = clock_timestamp(), updated_at = clock_timestamp()
@@ -41,7 +41,7 @@ message AS (
         id, conversation_id, parent_id, direction, status, type, sender, recipient, subject, body, html, attachments,
         metadata, segments, on_unresolved, request_id, provider, provider_message_id, attempts, next_attempt_at,
         error_code, error_message, send_at, expires_at, failed_at, created_at, updated_at,
-        unsubscribe, quoted_from, message_id_header, reference_headers, automatic, batch)
+        unsubscribe, quoted_from, message_id_header, reference_headers, automatic, batch, test)
     SELECT
         {id}, conversation_id, {parent_id}, %(direction)s, status, {type}, {sender}, {recipient},
         {subject}, {body}, {html}, {attachments}::jsonb, {metadata}::jsonb, %(segments)s, {on_unresolved},
@@ -55,7 +55,7 @@ message AS (
             GREATEST({send_at}::timestamptz, at) + %(expires_after)s::interval) END,
         CASE WHEN status = 'failed' THEN at END,
         at, at,
-        {unsubscribe}, %(quoted_from)s, {message_id_header}, {reference_headers}, %(automatic)s, %(batch)s
+        {unsubscribe}, %(quoted_from)s, {message_id_header}, {reference_headers}, %(automatic)s, %(batch)s, %(test)s
     FROM accepted
     RETURNING id, conversation_id, status, next_attempt_at, expires_at, failed_at, error_code, error_message, created_at
 ),
@@ -100,7 +100,8 @@ accepted AS MATERIALIZED (
         CASE WHEN %(status)s = 'pending' AND {opted_out} THEN 'failed' ELSE %(status)s END AS status
     FROM conversation
 ),""".replace(
-        "{opted_out}", OPTED_OUT.format(channel_type="%(channel_type)s", sender="%(sender)s", recipient="%(recipient)s")
+        "{opted_out}",
+        OPTED_OUT.format(channel_type="%(channel_type)s", sender="%(sender)s", recipient="%(recipient)s"),
     )
     + _INSERT_MESSAGES.format(**{name: f"%({name})s" for name in WISH})
 )
@@ -112,10 +113,11 @@ WITH wish AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(%(wishes)s::jsonb) A
 conversation AS (
     INSERT INTO conversations_conversation AS c (
         id, participants_key, participant_from, participant_to, channel_type, type, status, title, metadata,
-        last_message_at, message_count, unread_count, created_at, updated_at)
+        test, last_message_at, message_count, unread_count, created_at, updated_at)
     SELECT DISTINCT ON (participants_key)
         conversation_id, participants_key, sender, recipient, channel_type, 'direct', 'active', '', '{{}}'::jsonb,
-        clock_timestamp(), count(*) OVER (PARTITION BY participants_key), 0, clock_timestamp(), clock_timestamp()
+        %(test)s, clock_timestamp(), count(*) OVER (PARTITION BY participants_key), 0,
+        clock_timestamp(), clock_timestamp()
     FROM wish ORDER BY participants_key, place
     ON CONFLICT (participants_key) WHERE type = 'direct' AND status IN ('active', 'archived')
     DO UPDATE SET message_count = c.message_count + EXCLUDED.message_count, status = 'active',
@@ -141,7 +143,7 @@ INSERT_BATCH = _WISHED.format(
 CLAIM = """
 WITH free AS MATERIALIZED (
     SELECT id, provider AS planned FROM conversations_message AS due
-    WHERE due.status = 'pending' AND {which}
+    WHERE due.status = 'pending' AND {which} AND due.test = %(test)s
       AND due.next_attempt_at <= statement_timestamp()
       AND due.expires_at > COALESCE(%(as_of)s::timestamptz, statement_timestamp())
       AND NOT EXISTS (
@@ -263,7 +265,7 @@ SELECT id, 'uncertain', 'assumed', attempts, error_code, error_message, statemen
 EXPIRE_OVERDUE = """
 WITH overdue AS MATERIALIZED (
     SELECT id FROM conversations_message AS m
-    WHERE status = 'pending' AND type = %(channel)s
+    WHERE status = 'pending' AND type = %(channel)s AND test = %(test)s
       AND expires_at <= COALESCE(%(as_of)s::timestamptz, statement_timestamp())
     ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ),
@@ -285,7 +287,7 @@ FROM moved"""
 WAKE = """
 WITH waiting AS MATERIALIZED (
     SELECT id FROM conversations_message
-    WHERE status IN ('pending', 'sending', 'uncertain') AND type = %(channel)s AND (
+    WHERE status IN ('pending', 'sending', 'uncertain') AND type = %(channel)s AND test = %(test)s AND (
         expires_at > %(stopped_at)s::timestamptz
         OR error_code = ANY(%(unreachable)s) AND next_attempt_at > statement_timestamp())
     ORDER BY id FOR UPDATE

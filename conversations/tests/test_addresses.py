@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from conversations.addresses import (
@@ -52,7 +54,10 @@ def test_what_is_no_email_address_is_refused(text):
 
 
 def test_the_key_of_a_pair_is_the_same_from_both_sides():
-    assert participants_key("email", "Ann@example.com", "bob@example.com") == participants_key(
-        "email", "bob@example.com", "ann@example.com"
-    )
-    assert participants_key("sms", "+1", "+2") != participants_key("email", "+1", "+2")
+    key = partial(participants_key, test=False)
+    assert key("email", "Ann@example.com", "bob@example.com") == key("email", "bob@example.com", "ann@example.com")
+    assert key("sms", "+1", "+2") != key("email", "+1", "+2")
+
+
+def test_a_test_shares_no_key_with_what_is_real():
+    assert participants_key("sms", "+1", "+2", test=True) != participants_key("sms", "+1", "+2", test=False)

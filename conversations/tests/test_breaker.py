@@ -292,9 +292,9 @@ def test_nobody_is_rung_for_a_stopped_account_before_a_probe_is_due_and_then_som
     pause(minutes=10)
     past = timezone.now() - timedelta(minutes=5)
     Message.objects.update(created_at=past - timedelta(minutes=1), next_attempt_at=past, expires_at=past)
-    assert not tasks.ring_overdue("sms")
+    assert not tasks.ring_overdue("sms", test=False)
     probe_comes_due()
-    assert tasks.ring_overdue("sms")
+    assert tasks.ring_overdue("sms", test=False)
     AccountState.objects.all().resume()
     assert rung == [message, message]
 
@@ -412,6 +412,6 @@ def test_what_failed_before_a_stop_is_no_reason_for_the_next(accept, providers):
 
 
 def test_the_states_cost_a_claim_no_query(accept, providers, django_assert_num_queries):
-    breaker.running("sms")
+    breaker.running("sms", test=False)
     with django_assert_num_queries(0):
         assert list(breaker.permits("sms")) == [breaker.Permit(["twilio"])]

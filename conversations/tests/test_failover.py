@@ -176,10 +176,10 @@ def test_a_call_that_hangs_counts_once(accept, providers, backup, settings):
 
 def test_the_clock_stands_still_only_while_all_accounts_are_paused(accept, backup):
     pause(minutes=10)
-    assert breaker.clock_stopped_at("sms") is None
+    assert breaker.clock_stopped_at("sms", test=False) is None
     AccountState.objects.pause("twilio_backup", ["sms"], code="20003", sentence="Refused.", probe_at=None)
     breaker.read_again()
-    assert timezone.now() - breaker.clock_stopped_at("sms") < timedelta(minutes=1)
+    assert timezone.now() - breaker.clock_stopped_at("sms", test=False) < timedelta(minutes=1)
 
 
 def test_time_in_which_one_account_ran_is_no_time_lost(accept, backup):

@@ -18,9 +18,7 @@ def check(settings: Settings) -> socket.socket:
 
     Returns the socket of the web process, which listens already: what comes while that process is away waits in it.
     """
-    needed = dict(settings.ports)
-    if not settings.uses_sandbox:
-        del needed["SANDBOX_PORT"]
+    needed = settings.needed_ports
     for url, (name, usual_port) in SERVER_PORTS.items():
         if url in settings.given:
             del needed[name]

@@ -20,7 +20,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from messaging_project.local import LocalError
 from messaging_project.local.binaries import CHECKOUT
 
-PORTS = {"WEB_PORT": 8080, "FLOWER_PORT": 5555, "SANDBOX_PORT": 8090, "POSTGRES_PORT": 15432, "VALKEY_PORT": 16379}
+PORTS = {
+    "WEB_PORT": 8080,
+    "FLOWER_PORT": 5555,
+    "SANDBOX_PORT": 8090,
+    "TEST_SANDBOX_PORT": 8091,
+    "POSTGRES_PORT": 15432,
+    "VALKEY_PORT": 16379,
+}
 
 # Of the embedded servers: never taken from outside, for a cluster knows no other than the one it was made with.
 SERVER_PASSWORDS = ("LOCAL_POSTGRES_PASSWORD", "LOCAL_VALKEY_PASSWORD")
@@ -91,6 +98,17 @@ class Settings:
         """Whether at least one provider is the sandbox."""
         return self.sandbox_url in {self.environment.get("TWILIO_BASE_URL"), self.environment.get("SENDGRID_BASE_URL")}
 
+    @property
+    def needed_ports(self) -> dict[str, int]:
+        """The ports that have to be free, the servers' included."""
+        idle = {"SANDBOX_PORT": not self.uses_sandbox, "TEST_SANDBOX_PORT": not self.has_test_sandbox}
+        return {name: port for name, port in self.ports.items() if not idle.get(name)}
+
+    @property
+    def has_test_sandbox(self) -> bool:
+        """Whether the sandbox of test clients is one of ours."""
+        return "SANDBOX_URL" in self.made
+
 
 def prepare(environment: Mapping[str, str]) -> Settings:
     """Work out the settings from the environment, `.env` and what was kept; generate and keep what is missing.
@@ -158,6 +176,7 @@ def _secrets(given: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, str
         "SECRET_KEY": lambda: secrets.token_urlsafe(50),
         "ADMIN_PASSWORD": lambda: secrets.token_urlsafe(12),
         "FLOWER_PASSWORD": lambda: secrets.token_urlsafe(12),
+        "SANDBOX_SECRET": lambda: secrets.token_urlsafe(32),
         **{name: lambda: secrets.token_urlsafe(24) for name in SERVER_PASSWORDS},
     }
     makers: dict[str, Callable[[], str]] = {}
@@ -189,12 +208,14 @@ def _derived(ports: Mapping[str, int], given: Mapping[str, str], made: dict[str,
         "PUBLIC_URL": f"http://127.0.0.1:{ports['WEB_PORT']}",
         "DATABASE_URL": f"postgres://switchboard:{postgres}@127.0.0.1:{ports['POSTGRES_PORT']}/switchboard",
         "REDIS_URL": f"redis://:{valkey}@127.0.0.1:{ports['VALKEY_PORT']}/0",
+        "SANDBOX_URL": f"http://127.0.0.1:{ports['TEST_SANDBOX_PORT']}",
+        # Media at the sandbox lies behind a redirect to another host name, as it does at Twilio.
+        "FETCH_ALLOW": f"localhost:{ports['TEST_SANDBOX_PORT']}",
     }
     for provider, account in (("TWILIO", "TWILIO_ACCOUNT_SID"), ("SENDGRID", "SENDGRID_API_KEY")):
         if account in made:
             derived[f"{provider}_BASE_URL"] = f"http://127.0.0.1:{ports['SANDBOX_PORT']}"
-            # Media at the sandbox lies behind a redirect to another host name, as it does at Twilio.
-            derived["FETCH_ALLOW"] = f"localhost:{ports['SANDBOX_PORT']}"
+            derived["FETCH_ALLOW"] = f"localhost:{ports['SANDBOX_PORT']},localhost:{ports['TEST_SANDBOX_PORT']}"
     return made | {name: value for name, value in derived.items() if name not in given}
 
 

@@ -30,6 +30,7 @@ from messaging_project.local.settings_file import Settings, look, prepare
 
 CHANNELS = ("sms", "mms", "email")
 SERVERS = ("postgres", "valkey")
+SANDBOXES = ("sandbox", "test-sandbox")
 STOP_SECONDS = 25
 LONGEST_PAUSE = 4.0
 STEADY_AFTER_SECONDS = 10
@@ -165,9 +166,11 @@ class Stack:
         web, flower = self.listener.fileno(), self.settings.ports["FLOWER_PORT"]
         celery = [*PYTHON, "celery", "-A", "messaging_project"]
         worker = [*celery, "worker", "-P", "threads", "--without-gossip", "--without-mingle"]
+        sandbox = [sys.executable, "manage.py", "sandbox"]
         gunicorn = [*PYTHON, "gunicorn", "messaging_project.wsgi", "--bind", f"fd://{web}", "--no-control-socket"]
         return {
-            **({"sandbox": [sys.executable, "manage.py", "sandbox"]} if self.settings.uses_sandbox else {}),
+            **({"sandbox": sandbox} if self.settings.uses_sandbox else {}),
+            **({"test-sandbox": [*sandbox, "--test"]} if self.settings.has_test_sandbox else {}),
             "web": [*gunicorn, "--workers", "2", "--threads", "8", "-k", "gthread", "--graceful-timeout", "20"],
             **{name: [*worker, "-Q", name, "-n", f"{name}@%h", "-c", "4", "-E", "-l", "INFO"] for name in CHANNELS},
             "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "4", "-l", "WARNING"],
@@ -274,7 +277,8 @@ class Stack:
         """Read the settings again. Raises `LocalError` when they ask for more than new web processes and workers."""
         old, new = self.settings, look(os.environ)
         servers = {"DATABASE_URL", "REDIS_URL"}
-        if old.ports != new.ports or old.given & servers != new.given & servers or new.uses_sandbox > old.uses_sandbox:
+        more = new.uses_sandbox > old.uses_sandbox or new.has_test_sandbox > old.has_test_sandbox
+        if old.ports != new.ports or old.given & servers != new.given & servers or more:
             raise LocalError("Ports or servers have changed: `make stop`, then `make run` or `make run-bg`.")
         self.settings = prepare(os.environ)
 
@@ -311,12 +315,12 @@ class Stack:
             self.output.say(f"Not everything is up yet: {reason}")
 
     def stop_everything(self) -> None:
-        """Stop what runs: our own processes first, then the sandbox they talk to, then the servers."""
+        """Stop what runs: our own processes first, then the sandboxes they talk to, then the servers."""
         for child in self.children:
             child.wanted = False
-        apart = ("sandbox", *SERVERS)
+        apart = (*reversed(SANDBOXES), *reversed(SERVERS))
         self.stop_together([child for child in self.children if child.name not in apart])
-        for name in ("sandbox", *reversed(SERVERS)):
+        for name in apart:
             self.stop_together([child for child in self.children if child.name == name])
         with suppress(OSError):
             self.state.remove()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import urllib.error
+import urllib.request
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -62,10 +63,10 @@ def test_a_picture_that_somebody_sends_can_be_seen(stack):
     assert (kind, picture[:8]) == ("image/png", b"\x89PNG\r\n\x1a\n")
 
 
-def download(url):
+def download(url, **headers):
     """The type and the bytes of a file, None while it is still being fetched."""
     try:
-        with local_http.open(url, timeout=10) as answer:
+        with local_http.open(urllib.request.Request(url, headers=headers), timeout=10) as answer:
             return answer.headers["Content-Type"], answer.read()
     except urllib.error.HTTPError as answer:
         if json.loads(answer.read())["code"] != "media_not_yet_fetched":
@@ -156,3 +157,19 @@ def test_what_callbacks_have_told_is_not_new_to_backfill(stack):
 def test_somebody_writes_by_one_command(stack):
     manage(stack, "simulate_inbound", "--from", "+15557000006", "--to", US, "--body", "Hi there")
     assert [each["body"] for each in received(stack, "+15557000006")] == ["Hi there"]
+
+
+def test_a_test_client_talks_with_the_sandbox_and_nobody_else_hears_of_it(stack):
+    bearer = {"Authorization": f"Bearer {manage(stack, 'create_api_key', 'tester', '--test').strip()}"}
+    them = "+15557000009"
+    sms = {"from": US, "to": them, "type": "sms", "body": "Hello"}
+    mail = {"from": "us@example.com", "to": "tester@example.com", "type": "email", "body": "Hello"}
+    sent = [stack.post("/api/v1/messages/send", body, **bearer).json for body in (sms, mail)]
+    delivered(stack, [each["id"] for each in sent])
+    manage(stack, "simulate_inbound", "--test", "--type", "mms", "--from", them, "--to", US, "--body", "Hi")
+    path = f"/api/v1/conversations/{sent[0]['conversation_id']}/messages"
+    answer, question = stack.call("GET", path, headers=bearer).json["messages"]
+    assert (answer["direction"], answer["provider"], question["provider"]) == ("inbound", "sandbox", "sandbox")
+    assert wait_until(lambda: download(answer["attachments"][0], **bearer))[0] == "image/png"
+    assert received(stack, them) == []
+    assert times_in_ledger(stack, [each["id"] for each in sent]) == {}

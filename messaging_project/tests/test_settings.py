@@ -44,6 +44,8 @@ def test_sound_settings_start():
         ({"ROUTE_SMS": f"twilio,twilio_{'x' * 41}"}, "is no list of accounts"),
         ({"SENDER_RATES": "long_code=0"}, "how many messages a second may leave, above 0"),
         ({"SENDER_RATES": "longcode=1"}, "one of alphanumeric, email, long_code"),
+        ({"SANDBOX_URL": "http://sandbox:8091"}, "Test clients need both"),
+        ({"SANDBOX_URL": "http://sandbox:8091", "SANDBOX_SECRET": "short"}, "of at least 32 characters"),
     ],
 )
 def test_what_is_unsafe_refuses_to_start_and_names_the_mend(values, mend):

@@ -60,7 +60,7 @@ def make_app(settings: SandboxSettings) -> web.Application:
     """
     dials = Dials(settings.latency_ms, settings.callback_delay_ms)
     ledger, inbound = Ledger(settings.ledger), Ledger(settings.ledger.with_suffix(".inbound.jsonl"))
-    faults, courier = Faults(), Courier(dials)
+    faults, courier = Faults(), Courier(settings, dials)
     twilio = TwilioCallbacks(settings, dials, ledger, courier)
     sendgrid = SendGridCallbacks(settings, dials, ledger, courier)
     people = InboundCallbacks(settings, dials, inbound, courier)

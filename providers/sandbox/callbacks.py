@@ -32,7 +32,6 @@ from twilio.request_validator import RequestValidator
 from providers.sandbox.courier import HELD_BACK_SECONDS, LIKE_SENDGRID, Courier, like_twilio
 from providers.sandbox.ledger import Entry, Ledger, now
 from providers.sandbox.settings import Dials, SandboxSettings
-from providers.wire import is_loopback
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +119,7 @@ class TwilioCallbacks:
     """Status callbacks, form-encoded, to the StatusCallback of each message."""
 
     def __init__(self, settings: SandboxSettings, dials: Dials, ledger: Ledger, courier: Courier) -> None:
-        self._account_sid = settings.account_sid
-        self._auth_token = settings.auth_token
+        self._settings = settings
         self._dials = dials
         self._ledger = ledger
         self._courier = courier
@@ -132,7 +130,7 @@ class TwilioCallbacks:
 
     async def _report(self, entry: Entry) -> None:
         """A status that is held back goes out after the next one; the ledger is told of both then."""
-        if (url := entry.details["status_callback"]) and not is_loopback(url):
+        if (url := entry.details["status_callback"]) and self._settings.target(url) is None:
             logger.warning("callbacks of %s dropped: their target is not on loopback", entry.provider_message_id)
         held: tuple[str, int | None] | None = None
         for stage in twilio_stages(entry)[entry.stage :]:
@@ -154,15 +152,15 @@ class TwilioCallbacks:
     async def _tell(self, entry: Entry, status: str, error_code: int | None) -> None:
         # A fragment on the URL is for Twilio alone: it is neither called nor signed.
         url, _, fragment = str(entry.details["status_callback"]).partition("#")
-        if not is_loopback(url):
+        if self._settings.target(url) is None:
             return
         form = self._form(entry, status, error_code)
-        headers = sign_like_twilio(self._auth_token, url, form)
+        headers = sign_like_twilio(self._settings.auth_token, url, form)
         await self._courier.deliver(url, urlencode(form).encode(), headers, like_twilio(fragment))
 
     def _form(self, entry: Entry, status: str, error_code: int | None) -> dict[str, str]:
         form = {
-            "AccountSid": self._account_sid,
+            "AccountSid": self._settings.account_sid,
             "ApiVersion": "2010-04-01",
             "From": entry.sender,
             "MessageSid": entry.provider_message_id,
@@ -196,7 +194,8 @@ class SendGridCallbacks:
     """
 
     def __init__(self, settings: SandboxSettings, dials: Dials, ledger: Ledger, courier: Courier) -> None:
-        self._url = f"{settings.public_url}{SENDGRID_PATH}"
+        self._settings = settings
+        self._url = settings.door(SENDGRID_PATH)
         self._key = private_key(settings.sendgrid_private_key) if settings.sendgrid_private_key else None
         self._dials = dials
         self._ledger = ledger
@@ -214,7 +213,7 @@ class SendGridCallbacks:
         self._courier.start(self._report(entry))
 
     def _why_dropped(self) -> str:
-        if not is_loopback(self._url):
+        if self._settings.target(self._url) is None:
             return "PUBLIC_URL is not on loopback"
         return "" if self._key else "SANDBOX_SENDGRID_PRIVATE_KEY is not set"
 

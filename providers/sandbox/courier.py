@@ -5,12 +5,12 @@ import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 from yarl import URL
 
-from providers.sandbox.settings import MOST_REPEATS, Dials
+from providers.sandbox.settings import MOST_REPEATS, Dials, SandboxSettings
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,8 @@ def like_twilio(fragment: str) -> Insistence:
 class Courier:
     """Carries callbacks out, doubled or not at all where the dials say so."""
 
-    def __init__(self, dials: Dials) -> None:
+    def __init__(self, settings: SandboxSettings, dials: Dials) -> None:
+        self._settings = settings
         self._dials = dials
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -110,7 +111,10 @@ class Courier:
         """The status of the answer, if there was one, the trouble, None for a 2xx, and what it was in words."""
         try:
             # Sent byte for byte as it was signed; a redirect could lead off this machine, so none is followed.
-            target = URL(url, encoded=True)
+            target = URL(self._settings.target(url) or "", encoded=True)
+            if str(target) != url:
+                signed = urlsplit(url)
+                headers = {**headers, "Host": signed.netloc, "X-Forwarded-Proto": signed.scheme}
             async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as answer:
                 await answer.read()
                 return answer.status, _trouble(answer.status), f"the caller answered {answer.status}"

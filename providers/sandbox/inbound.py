@@ -20,7 +20,6 @@ from providers.sandbox.sendgrid import is_address
 from providers.sandbox.settings import Dials, SandboxSettings
 from providers.sandbox.twilio import MOST_CHARACTERS, MOST_MEDIA, SENDER
 from providers.sandbox.wishes import answer, wish
-from providers.wire import is_loopback
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +61,11 @@ class InboundCallbacks:
         return statuses
 
     async def _deliver(self, entry: Entry) -> list[int | None]:
-        if not is_loopback(self._settings.public_url):
+        if self._settings.target(self._settings.door("/")) is None:
             logger.warning("%s dropped: PUBLIC_URL is not on loopback", entry.provider_message_id)
             return []
         if entry.provider == "sendgrid":
-            mail = mail_request(entry, self._settings.public_url, self._key)
+            mail = mail_request(entry, self._settings, self._key)
             return await self._courier.deliver(*mail, LIKE_SENDGRID)
         # What the fragment #rc=N&rp=all would ask for on the URL of the number.
         insistence = Insistence(self._dials.inbound_retries, frozenset({"4xx", "5xx", "rt"}))

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from providers.sandbox.callbacks import SENDGRID_PATH, sign_like_sendgrid
 from providers.sandbox.ledger import Entry, now
+from providers.sandbox.settings import SandboxSettings
 
 # Always the same word at SendGrid, whatever the mail has in it.
 BOUNDARY = b"xYzZY"
@@ -57,12 +58,12 @@ def new_mail(wish: Mapping[str, Any]) -> Entry:
 
 
 def mail_request(
-    entry: Entry, public_url: str, key: ec.EllipticCurvePrivateKey | None
+    entry: Entry, settings: SandboxSettings, key: ec.EllipticCurvePrivateKey | None
 ) -> tuple[str, bytes, dict[str, str]]:
     """The URL, body and headers of the webhook: signed with the key of the events, or without one as it is."""
     body = mail_body(entry)
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
-    return f"{public_url}{SENDGRID_PATH}", body, headers | (sign_like_sendgrid(key, body) if key else {})
+    return settings.door(SENDGRID_PATH), body, headers | (sign_like_sendgrid(key, body) if key else {})
 
 
 def mail_body(entry: Entry) -> bytes:

@@ -47,7 +47,7 @@ def new_text(wish: Mapping[str, Any], origin: str) -> Entry:
 
 def text_request(entry: Entry, settings: SandboxSettings) -> tuple[str, bytes, dict[str, str]]:
     """The URL, body and headers of the webhook, signed."""
-    url = f"{settings.public_url}{TWILIO_PATH}"
+    url = settings.door(TWILIO_PATH)
     form = text_form(entry, settings.account_sid)
     return url, urlencode(form).encode(), sign_like_twilio(settings.auth_token, url, form)
 

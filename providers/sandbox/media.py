@@ -69,8 +69,8 @@ def media_resource(account_sid: str, entry: Entry, medium: Mapping[str, str]) ->
 
 
 def redirect_to_bytes(request: web.Request, entry: Entry, medium: Mapping[str, str]) -> web.Response:
-    """307 to the same port under another host name, as Twilio sends its callers to another host."""
-    host = "127.0.0.1" if request.url.host == "localhost" else "localhost"
+    """307 to the same port, on loopback under another host name, as Twilio sends its callers to another host."""
+    host = {"localhost": "127.0.0.1", "127.0.0.1": "localhost"}.get(request.url.host or "", request.url.host)
     path = BYTES_PATH.format(sid=entry.provider_message_id, key=medium["key"])
     return web.Response(status=307, headers={"Location": f"http://{host}:{request.url.port}{path}"})
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from providers.wire import is_loopback
+
 LONGEST_MS = 3_600_000
 # As Twilio allows in the fragment of a webhook's URL.
 MOST_REPEATS = 5
@@ -27,8 +29,9 @@ class SandboxSettings:
     """Credentials as the real providers would know them. An empty one opens no door: every call to it is a 401.
 
     `sendgrid_private_key` is base64 of a PKCS8 DER on P-256; empty, no SendGrid event is sent. `public_url` is where
-    SendGrid's events go and what people write; Twilio's statuses go where each request says. What people wrote is kept
-    beside the ledger.
+    SendGrid's events go and what people write, to the doors with `callback_query`; Twilio's statuses go where each
+    request says. All of it is delivered at `deliver_to` where that is given, as a proxy before `public_url` would, and
+    otherwise only on loopback. What people wrote is kept beside the ledger.
     """
 
     account_sid: str
@@ -39,6 +42,18 @@ class SandboxSettings:
     ledger: Path
     latency_ms: int
     callback_delay_ms: int
+    callback_query: str = ""
+    deliver_to: str = ""
+
+    def door(self, path: str) -> str:
+        """The URL of one of our doors."""
+        return f"{self.public_url}{path}{self.callback_query}"
+
+    def target(self, url: str) -> str | None:
+        """Where a callback to this URL is delivered; None where it must not go."""
+        if self.deliver_to and url.startswith(f"{self.public_url}/"):
+            return self.deliver_to + url.removeprefix(self.public_url)
+        return url if is_loopback(url) else None
 
 
 @dataclass(slots=True)

@@ -27,9 +27,9 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
-from providers.sandbox.callbacks import is_loopback
 from providers.sandbox.twilio import segments
 from providers.tests.conftest import running_sandbox
+from providers.wire import is_loopback
 
 PROJECT = Path(__file__).resolve().parents[2]
 MESSAGE_ID = "01990000-0000-7000-8000-000000000001"
@@ -94,6 +94,12 @@ class Caller:
 
     def next(self):
         return self.callbacks.get(timeout=10)
+
+    def next_but(self, word):
+        """The URL of the next callback in whose URL this word is not."""
+        while word in (url := self.next()[0]):
+            pass
+        return url
 
     def next_form(self):
         return dict(parse_qsl(self.next()[2].decode()))
@@ -393,6 +399,20 @@ def test_a_message_whose_callback_is_elsewhere_is_delivered_without_one(sandbox,
     assert [record.message for record in caplog.records if message.sid in record.message] == [
         f"callbacks of {message.sid} dropped: their target is not on loopback"
     ]
+
+
+def test_callbacks_to_a_public_url_are_delivered_as_a_proxy_before_it_would(caller):
+    public = "https://switchboard.example.com"
+    with running_sandbox(public_url=public, deliver_to=caller.url, callback_query="?p=sandbox") as sandbox:
+        send_sms(sandbox, status_callback=f"{public}/api/v1/webhooks/twilio?p=sandbox")
+        url, headers, body = caller.next()
+        send_mail(sandbox)
+        of_mail = caller.next_but("twilio")
+    assert url == f"{caller.url}/api/v1/webhooks/twilio?p=sandbox"
+    assert (headers["Host"], headers["X-Forwarded-Proto"]) == ("switchboard.example.com", "https")
+    form, signature = dict(parse_qsl(body.decode())), headers["X-Twilio-Signature"]
+    assert RequestValidator(sandbox.auth_token).validate(f"{public}/api/v1/webhooks/twilio?p=sandbox", form, signature)
+    assert of_mail == f"{caller.url}/api/v1/webhooks/sendgrid?p=sandbox"
 
 
 def test_a_redirect_is_not_followed(sandbox, caller):

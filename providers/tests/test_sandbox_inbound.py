@@ -458,4 +458,4 @@ def test_the_command_says_when_nobody_or_somebody_else_answers(settings, door):
 def test_without_a_sandbox_for_a_provider_the_usual_port_is_asked(settings):
     settings.TWILIO_BASE_URL = settings.SENDGRID_BASE_URL = "https://api.example.com"
     settings.SANDBOX_PORT = 9
-    assert sandbox_url() == "http://127.0.0.1:9"
+    assert sandbox_url(test=False) == "http://127.0.0.1:9"

@@ -18,6 +18,7 @@ from twilio.request_validator import RequestValidator
 from conversations.models import Message
 from conversations.tests.conftest import accept, claim  # noqa: F401
 from providers import routes
+from providers.sandbox.credentials import credentials_of
 from webhooks import tasks
 from webhooks.models import Receipt
 
@@ -70,14 +71,15 @@ def further_account(settings):
     routes.forget_accounts()
 
 
-def sendgrid(client, events, signed=True):
+def sendgrid(client, events, signed=True, path=SENDGRID, private_key=""):
     body, at, headers = json.dumps(events).encode(), str(int(time.time())), {}
     if signed:
-        key = serialization.load_der_private_key(base64.b64decode(django_settings.SANDBOX_SENDGRID_PRIVATE_KEY), None)
+        private_key = private_key or django_settings.SANDBOX_SENDGRID_PRIVATE_KEY
+        key = serialization.load_der_private_key(base64.b64decode(private_key), None)
         signature = key.sign(at.encode() + body, ec.ECDSA(hashes.SHA256()))
         headers["X-Twilio-Email-Event-Webhook-Signature"] = base64.b64encode(signature).decode()
         headers["X-Twilio-Email-Event-Webhook-Timestamp"] = at
-    return client.post(SENDGRID, body, content_type="application/json", headers=headers)
+    return client.post(path, body, content_type="application/json", headers=headers)
 
 
 def event(message_id, name="delivered", **values):
@@ -271,6 +273,36 @@ def test_a_further_account_is_believed_by_its_own_secret_alone(client, accept, f
     assert twilio(client, message.pk, path=path, token=secret).status_code == 200
     message.refresh_from_db()
     assert (message.status, Receipt.objects.get().provider) == ("delivered", "twilio_backup")
+
+
+@pytest.fixture
+def sandbox_account(settings):
+    """The account of test clients, and its credentials."""
+    settings.SANDBOX_URL = "http://127.0.0.1:9"
+    settings.SANDBOX_SECRET = "only-for-tests-only-for-tests-only-for-tests"
+    routes.forget_accounts()
+    yield credentials_of(settings.SANDBOX_SECRET)
+    routes.forget_accounts()
+
+
+def test_the_sandbox_is_believed_by_its_own_secret_and_only_about_tests(client, accept, sandbox_account):  # noqa: F811
+    accept(provider="twilio")
+    [real] = claim("sms")
+    of_test = accept(provider="sandbox", test=True, recipient="+15550000001")
+    path, token = f"{TWILIO}?p=sandbox", sandbox_account.auth_token
+    assert twilio(client, of_test.pk, path=path).status_code == 403
+    assert twilio(client, real.pk, token=token).status_code == 403
+    for message in (real, of_test):
+        assert twilio(client, message.pk, path=path, token=token, attempt=0).status_code == 200
+    assert dict(Message.objects.values_list("test", "status")) == {False: "sending", True: "delivered"}
+
+
+def test_what_the_sandbox_says_keeps_no_real_callback_from_counting(client, mailed, sandbox_account):
+    fact, key = [event(mailed.pk)], sandbox_account.sendgrid_private_key
+    assert sendgrid(client, fact, path=f"{SENDGRID}?p=sandbox", private_key=key).status_code == 200
+    assert sendgrid(client, fact).status_code == 200
+    mailed.refresh_from_db()
+    assert mailed.status == "delivered"
 
 
 @pytest.mark.parametrize("name", ["nobody", "sendgrid", "twilio_", "twilio_nobody", ""])

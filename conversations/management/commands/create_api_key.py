@@ -25,6 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--expires-in-days", type=int, help="for ever without it")
         parser.add_argument("--sender", action="append", default=[], help="an address of a new client; may be repeated")
         parser.add_argument("--requests-per-minute", type=int, help="of a new client")
+        parser.add_argument("--test", action="store_true", help="a new client's messages go to the sandbox only")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make it."""
@@ -39,11 +40,15 @@ class Command(BaseCommand):
 
     def client(self, options: dict[str, Any]) -> Client:
         """Return the client of that name, made if needed. Raises `CommandError`."""
-        of_new = {"senders": options["sender"], "requests_per_minute": options["requests_per_minute"]}
+        of_new = {
+            "senders": options["sender"],
+            "requests_per_minute": options["requests_per_minute"],
+            "test": options["test"],
+        }
         known = Client.objects.filter(name=options["client"]).first()
         if known is not None:
             if any(of_new.values()):
-                raise CommandError(f"There is a client {known} already: change its senders and limit in the admin.")
+                raise CommandError(f"There is a client {known} already: change it in the admin.")
             return known
         client = Client(name=options["client"], **of_new)
         try:

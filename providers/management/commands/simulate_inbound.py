@@ -45,11 +45,12 @@ class Command(BaseCommand):
         parser.add_argument("--in-reply-to", help="email only: the Message-ID that it answers")
         parser.add_argument("--opt-out-type", choices=("STOP", "START", "HELP"), help="sms and mms only")
         parser.add_argument("--count", type=int, default=1)
+        parser.add_argument("--test", action="store_true", help="to the addresses of test clients")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """CommandError with a sentence when no sandbox answers, it refuses, or our door took a message not at all."""
         wish = {name: options[option] for option, name in NAMES.items() if options[option] is not None}
-        messages = ask_sandbox(sandbox_url(), wish | {"wait": True})
+        messages = ask_sandbox(sandbox_url(test=options["test"]), wish | {"wait": True})
         for message in messages:
             self.stdout.write(f"{message['id']} {outcome(message['callbacks'])}")
         refused = sum(1 for message in messages if not all(map(is_taken, message["callbacks"])))
@@ -57,8 +58,15 @@ class Command(BaseCommand):
             raise CommandError(f"{refused} of {len(messages)} were not taken by {settings.PUBLIC_URL}.")
 
 
-def sandbox_url() -> str:
-    """Where the sandbox is that plays a provider here; else where one would be."""
+def sandbox_url(*, test: bool) -> str:
+    """Where the sandbox is that plays a provider here, else where one would be; with `test` that of test clients.
+
+    CommandError where there is none for tests.
+    """
+    if test:
+        if not settings.SANDBOX_URL:
+            raise CommandError("There is no sandbox for test clients: set SANDBOX_URL and SANDBOX_SECRET.")
+        return str(settings.SANDBOX_URL)
     played = [url for url in (settings.TWILIO_BASE_URL, settings.SENDGRID_BASE_URL) if is_loopback(url)]
     return str(played[0]) if played else f"http://127.0.0.1:{settings.SANDBOX_PORT}"
 
