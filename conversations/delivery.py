@@ -132,18 +132,20 @@ class Calls:
         reasons = breaker.reasons(self.channel, test=permit.test)
         offer = Offer(permit.accounts, reasons, lease(), permit.as_of, permit.test)
         claimed: list[Message] = []
+        held_back: list[Outcome] = []
         try:
             if only:
                 claimed = Message.objects.claim_one(only, offer)
             else:
                 claimed = Message.objects.claim(self.channel, offer, limit=limit)
-            claimed = hold_back(claimed)
+            claimed, held_back = part_by_turn(claimed)
         finally:
             if permit.probing and claimed:
                 self._probes[claimed[0].pk] = permit.probing
             elif permit.probing:
                 breaker.end_probe(permit.probing, None)
         self.begin(claimed, lease_began)
+        record(held_back)
         return len(claimed)
 
     def begin(self, messages: list[Message], lease_began: float) -> None:
@@ -206,7 +208,8 @@ class Calls:
 
     def _learn(self, outcome: Outcome, waited: "Waiting") -> Outcome:
         """Let the account's state know how a call ended; return the outcome with the account to be tried next."""
-        if not (waited.is_stalled and isinstance(outcome.ended, ProviderError)):
+        is_counted = waited.is_stalled and isinstance(outcome.ended, (NotSent, Uncertain))
+        if not is_counted:
             breaker.note(waited.account, self.channel, outcome.ended, outcome.began)
         probed = self._probes.pop(outcome.message_id, None)
         if probed is not None:
@@ -239,14 +242,14 @@ class Waiting:
     is_stalled: bool = False
 
 
-def hold_back(messages: list[Message]) -> list[Message]:
-    """Put back those of these claimed messages whose sender's turn is yet to come; return the others."""
+def part_by_turn(messages: list[Message]) -> tuple[list[Message], list[Outcome]]:
+    """Return those of these claimed messages that may leave now, and how those are put back whose turn is to come."""
     try:
         later = SenderPace.objects.turns(messages)
     except DATABASE_AWAY:
-        return messages  # too fast is better than claimed for nothing
-    record([paced(message, later[message.pk]) for message in messages if message.pk in later])
-    return [message for message in messages if message.pk not in later]
+        return messages, []  # too fast is better than claimed for nothing
+    held_back = [paced(message, later[message.pk]) for message in messages if message.pk in later]
+    return [message for message in messages if message.pk not in later], held_back
 
 
 async def call(account: Provider, message: Message, begin_before: float) -> Outcome:

@@ -4,6 +4,7 @@ lost. Nothing is sent again unless the provider's own records prove that it was 
 
 import asyncio
 import logging
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from conversations.delivery import event_loop
@@ -21,7 +23,7 @@ from conversations.models.report import take_report
 from conversations.models.status import Status
 from providers import routes
 from providers.base import DeliveryReport, FoundMessage, Provider
-from providers.errors import ProviderError
+from providers.errors import NotSent, ProviderError
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ LOOKS_THAT_PROVE_ABSENCE = 2
 CLOCKS_DIFFER = timedelta(minutes=5)
 ASK_AGAIN = timedelta(minutes=10)
 ASKED_FOR = timedelta(hours=72)
+PUT_OFF_FOR = timedelta(days=1)
 
 Answer = TypeVar("Answer")
 
@@ -41,14 +44,30 @@ def settle_due() -> Counter[str]:
     """Ask about the doubts that are due; return how many ended with which status, and how many still wait."""
     tally: Counter[str] = Counter()
     taken = Message.objects.take_doubts(limit=LOOKED_AT_ONCE)
+    # Where only some can be asked about, these are not the same every time.
+    random.shuffle(taken)
     looks = {twins_key(each): each for each in taken}
     answers = ask_each(list(looks.values()), look_up)
     answered = {message.pk for message, _ in answers}
     # Mails have an end for doubts that no records settle; about texts Twilio is asked until it answers.
     unanswered = [each for each in looks.values() if each.type == Message.Type.EMAIL and each.pk not in answered]
     for message, found in [*answers, *((message, None) for message in unanswered)]:
-        tally.update(settle(message, found))
+        tally.update(put_off(message) if isinstance(found, NotSent) else settle(message, found))
     return tally
+
+
+def put_off(message: Message) -> Counter[str]:
+    """Give a mail of which nobody was asked as much more time as passes until the next look, for a day at most.
+
+    Texts have no end but an answer, and come due again by themselves.
+    """
+    if message.type != Message.Type.EMAIL:
+        return Counter()
+    gap = timedelta(seconds=settings.SETTLE_GAP_SECONDS)
+    same = Message.objects.filter(pk=message.pk, status=Status.UNCERTAIN, settle_at=message.settle_at)
+    if same.filter(updated_at__gt=timezone.now() - PUT_OFF_FOR).update(settle_by=F("settle_by") + gap):
+        return Counter(waiting=1)
+    return settle(message, None)
 
 
 def ask_overdue() -> int:
@@ -73,9 +92,15 @@ def come_back_to(unanswered: set[UUID]) -> None:
     sent.filter(report_due_at=None).update(report_due_at=now + ASK_AGAIN)
 
 
-async def look_up(account: Provider, message: Message) -> Sequence[FoundMessage] | None:
-    """Return what the provider holds that could be this message. Raises `ProviderError`."""
-    return await account.find(message.as_outbound(), begin_of_look(message))
+async def look_up(account: Provider, message: Message) -> Sequence[FoundMessage] | NotSent | None:
+    """Return what the provider holds that could be this message, or that the question never reached it.
+
+    Raises `ProviderError`.
+    """
+    try:
+        return await account.find(message.as_outbound(), begin_of_look(message))
+    except NotSent as not_asked:
+        return not_asked
 
 
 def begin_of_look(message: Message) -> datetime:

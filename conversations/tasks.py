@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from conversations.models.pace import PACED
 from conversations.models.status import Status
 from providers import breaker, routes
 from providers.base import Channel
-from providers.models import account_resumed
+from providers.models import ChannelClock, account_resumed
 
 logger = logging.getLogger(__name__)
 
@@ -150,10 +150,9 @@ def sweep() -> str:
     message in doubt, and files that came in and still lie at a provider.
     """
     doubted = Message.objects.doubt_expired_leases(limit=SWEEP_BATCH)
+    clocks = turn_clocks()
     expired = sum(
-        Message.objects.expire_overdue(
-            channel, limit=SWEEP_BATCH, test=test, as_of=breaker.clock_stopped_at(channel, test=test)
-        )
+        Message.objects.expire_overdue(channel, limit=SWEEP_BATCH, test=test, as_of=clocks.get((channel, test)))
         for channel in CHANNELS
         for test in routes.lanes()
     )
@@ -164,6 +163,23 @@ def sweep() -> str:
         _doorbell.publish(fetch_media)
     rung = [channel for channel in CHANNELS if any(ring_overdue(channel, test) for test in routes.lanes())]
     return f"uncertain {doubted}, expired {expired}, rang {', '.join(rung) or 'nobody'}"
+
+
+def turn_clocks() -> dict[tuple[Channel, bool], datetime | None]:
+    """Return since when the clocks of channels stand, by channel and whether it is of tests; let those go on, with what
+    waited, that stand no more, as when another account was put on the route.
+    """
+    if ChannelClock.objects.all_go():
+        return {}
+    clocks = {}
+    for channel in CHANNELS:
+        for test in routes.lanes():
+            with transaction.atomic():
+                clock = ChannelClock.objects.turn(channel, test=test)
+                if clock.stood_since:
+                    Message.objects.wake(channel, clock.stood_since, test=test)
+            clocks[channel, test] = clock.stopped_at
+    return clocks
 
 
 @shared_task(name="conversations.settle", ignore_result=True)

@@ -167,6 +167,8 @@ for account in {name for route in ROUTES.values() for name in route} - {"twilio"
     for name, value in own_settings.items():
         if name.startswith(f"{kind}_"):
             own_name = name.replace(kind, account.upper(), 1)
+            if own_name in own_settings:
+                raise ImproperlyConfigured(f"{own_name} is a setting of {kind.lower()}: call {account} something else.")
             default = value if name.endswith("_BASE_URL") else type(value)()
             globals()[own_name] = env.get_value(own_name, cast=type(value), default=default)
 

@@ -33,8 +33,8 @@ class Rejected(ProviderError):
         self.opted_out = opted_out
 
 
-UNREACHABLE = frozenset({"dns", "tls", "connect", "connect_timeout"})
-"""The codes of `NotSent` when there was no way to the provider."""
+UNREACHABLE = frozenset({"dns", "tls", "connect", "connect_timeout", "connection_lost", "no_service"})
+"""The codes of `NotSent` when there was no way to the provider, or it serves nobody at the moment."""
 
 
 class NotSent(ProviderError):
@@ -46,7 +46,7 @@ class NotSent(ProviderError):
 
     @property
     def unreachable(self) -> bool:
-        """Whether the provider was not even reached; otherwise it answered, such as with a 429."""
+        """Whether nobody is served there now; otherwise the provider has put off this message, such as with a 429."""
         return self.code in UNREACHABLE
 
 

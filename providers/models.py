@@ -65,10 +65,10 @@ class AccountStateQuerySet(models.QuerySet["AccountState"]):
         rows = list(stopped.select_for_update().order_by("pk"))
         for row in rows:
             test = routes.is_test(row.account)
-            route = routes.names_for(row.channel, test=test)
-            stopped_at = AccountState.objects.clock_stopped_at(row.channel, route)
+            ChannelClock.objects.turn(row.channel, test=test)
             row.failures, row.failing_since = 0, None
             row.move(AccountState.State.RUNNING, "", "", None)
+            stopped_at = ChannelClock.objects.turn(row.channel, test=test).stood_since
             account_resumed.send(AccountState, channel=row.channel, test=test, stopped_at=stopped_at)
         return rows
 
@@ -148,3 +148,48 @@ class AccountState(models.Model):
         self.save()
         level = logging.INFO if state == self.State.RUNNING else logging.ERROR
         logger.log(level, "account %s, %s: %s (%s)", self.account, self.channel, state, code or "resumed")
+
+
+class ChannelClockQuerySet(models.QuerySet["ChannelClock"]):
+    """How clocks are stopped, and go on."""
+
+    def all_go(self) -> bool:
+        """Say whether no clock stands, nor has to be stopped."""
+        stands = self.filter(stopped_at__isnull=False).exists()
+        return not stands and not AccountState.objects.filter(state=AccountState.State.PAUSED).exists()
+
+    @transaction.atomic
+    def turn(self, channel: str, *, test: bool) -> "ChannelClock":
+        """Let a channel's clock stand or go as its accounts, by the route of now, have it; return it, locked.
+
+        With `stood_since` it goes again from this moment on, for whatever reason: whoever gets that has to let its
+        messages live on, in the same transaction. While it stands, nothing makes the time since when later.
+        """
+        self.bulk_create([ChannelClock(channel=channel, test=test)], ignore_conflicts=True)
+        clock = self.select_for_update().get(channel=channel, test=test)
+        stood_since = clock.stopped_at
+        stopped_at = AccountState.objects.clock_stopped_at(channel, routes.names_for(channel, test=test))
+        clock.stopped_at = min(filter(None, (stopped_at, stood_since))) if stopped_at else None
+        if clock.stopped_at != stood_since:
+            clock.save(update_fields=["stopped_at"])
+        clock.stood_since = None if stopped_at else stood_since
+        return clock
+
+
+class ChannelClock(models.Model):
+    """Since when the messages of a channel, or of its tests, do not grow older: none of its accounts can send."""
+
+    channel = models.CharField(max_length=5)
+    test = models.BooleanField()
+    stopped_at = models.DateTimeField(null=True)
+
+    objects: ClassVar[models.Manager["ChannelClock"]] = ChannelClockQuerySet.as_manager()
+
+    stood_since: datetime | None = None
+    """What `turn` found."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["channel", "test"], name="one_clock_per_channel")]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.stopped_at or 'goes'}"

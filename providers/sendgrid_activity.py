@@ -22,7 +22,7 @@ from typing import Any
 from python_http_client.exceptions import HTTPError
 
 from providers.base import DeliveryReport, FoundMessage, OutboundMessage, ReportedStatus
-from providers.errors import Uncertain
+from providers.errors import NotSent, Uncertain
 from providers.wire import as_provider_id, json_object
 
 logger = logging.getLogger(__name__)
@@ -57,11 +57,11 @@ class EmailActivity:
     def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage] | None:
         """The mails that were sent under this message's id, whichever attempt they were, oldest first.
 
-        None when the feed shows none, is closed to this API key, or was asked too often in this minute. Raises
-        `Uncertain` for an answer that can't be read, and whatever else the SDK and its transport raise.
+        None when the feed shows none, or is closed to this API key. Raises `NotSent` when it was asked too often in
+        this minute, `Uncertain` for an answer that can't be read, and whatever else the SDK and its transport raise.
         """
         if not self._may_ask():
-            return None
+            raise NotSent("SendGrid's Email Activity takes no more questions in this minute.", code="not_asked")
         wanted = f"(unique_args['message_id']=\"{message.message_id}\")"
         try:
             answer = self._client.messages.get(query_params={"limit": MOST_ROWS, "query": wanted})

@@ -304,7 +304,7 @@ def _in_our_words(error: Exception, call: _Call, message: OutboundMessage) -> Pr
         return outcome(sentence, code=code)
     if isinstance(error, smtplib.SMTPResponseException):
         is_hello = isinstance(error, (smtplib.SMTPConnectError, smtplib.SMTPHeloError))
-        return _refused("hello" if is_hello else call.step, error.smtp_code)
+        return _refused("hello" if is_hello else call.step, error.smtp_code, error.smtp_error)
     if isinstance(error, OSError):
         return _broken(error, call.step)
     logger.error(
@@ -316,10 +316,13 @@ def _in_our_words(error: Exception, call: _Call, message: OutboundMessage) -> Pr
     return (Uncertain if call.begun else NotSent)("The mail was interrupted in an unexpected way.", code="unexpected")
 
 
-def _refused(step: str, code: int) -> ProviderError:
+def _refused(step: str, code: int, text: bytes | str) -> ProviderError:
+    if smtp_errors.is_relay_denied(step, code, text if isinstance(text, bytes) else text.encode()):
+        outcome, name, sentence = smtp_errors.RELAY_DENIED
+        return outcome(sentence, code=name)
     row = smtp_errors.refusal(step, code)
     if row is not None:
-        return row.outcome(row.sentence, code=str(code))
+        return row.outcome(row.sentence, code=row.name or str(code))
     unreadable = Uncertain if step == "end" else NotSent
     return unreadable("The mail server's answer could not be read.", code="unreadable_answer")
 

@@ -17,7 +17,7 @@ from providers.errors import Misconfigured, NotSent, ProviderError, Rejected
 class Refusal(NamedTuple):
     """An answer of 4yz or 5yz (RFC 5321 §4.2.1): to which step, "" for any, and its number or its first digit.
 
-    Of the rows that fit, the first counts.
+    Of the rows that fit, the first counts. With a `name` that is the error's code, in place of the number.
     """
 
     step: str
@@ -25,12 +25,13 @@ class Refusal(NamedTuple):
     outcome: type[ProviderError]
     source: str
     sentence: str
+    name: str = ""
 
 
 # fmt: off
 REFUSALS = (
     Refusal("",         "421", NotSent,       "RFC 5321 §3.8",
-            "The mail server is closing down and takes no mail at the moment."),
+            "The mail server is closing down and takes no mail at the moment.", "no_service"),
     Refusal("",         "530", Misconfigured, "RFC 4954 §6, RFC 3207 §4",
             "The mail server wants a login or an encrypted connection first: check SMTP_URL."),
     Refusal("",         "535", Misconfigured, "RFC 4954 §6",
@@ -45,6 +46,13 @@ REFUSALS = (
             "The mail server wants the account's password to be renewed."),
     Refusal("login",    "5yz", Misconfigured, "RFC 4954 §6",
             "The mail server refused the login: check SMTP_URL."),
+
+    Refusal("hello",    "4yz", NotSent,       "RFC 5321 §4.2.1",
+            "The mail server takes no mail from this machine at the moment.", "no_service"),
+    Refusal("starttls", "4yz", NotSent,       "RFC 3207 §4",
+            "The mail server can't encrypt the connection at the moment.", "no_service"),
+    Refusal("login",    "4yz", NotSent,       "RFC 4954 §6",
+            "The mail server takes no login at the moment.", "no_service"),
 
     # The mail, its sender or its recipient: nobody else is harmed.
     Refusal("mail",     "552", Rejected,      "RFC 1870 §6.1",
@@ -66,6 +74,10 @@ REFUSALS = (
 )
 # fmt: on
 
+# What mail servers say to a recipient when they would relay for nobody who has not logged in. No number tells it from
+# the refusal of one recipient; RFC 3463 §3.8 has 5.7.1 for both.
+RELAY_DENIED = (Misconfigured, "relay_denied", "The mail server does not relay our mail: check the login in SMTP_URL.")
+
 # What a server can't do, by the step that asks for it.
 UNSUPPORTED: Mapping[str, tuple[type[ProviderError], str, str]] = {
     "starttls": (Misconfigured, "no_starttls", "The mail server can't encrypt the connection: check SMTP_URL."),
@@ -80,6 +92,14 @@ NO_WAY: Sequence[tuple[type[Exception], str, str]] = (
     (TimeoutError, "connect_timeout", "The mail server could not be reached in time."),
     (OSError, "connect", "No connection to the mail server could be made."),
 )
+
+
+def is_relay_denied(step: str, code: int, text: bytes) -> bool:
+    """Say whether an answer is about us and not about the recipient.
+
+    Postfix says "Relay access denied", Exim "relay not permitted", Exchange "Unable to relay".
+    """
+    return step == "rcpt" and code // 100 == 5 and b"relay" in text.lower()
 
 
 def refusal(step: str, code: int) -> Refusal | None:

@@ -165,9 +165,14 @@ def hand_over(message: Message) -> Message:
         tasks.ring(message)
         return message
     try:
-        if not delivery.deliver_now(message):
+        # More than once where its account could not be reached and it was given to the next.
+        for _ in routes.names_for(message.type, test=message.test):
+            is_offered = delivery.deliver_now(message)
+            message.refresh_from_db()
+            if not is_offered or not message.is_due:
+                break
+        if message.is_due:
             tasks.ring(message)
-        message.refresh_from_db()
     except Exception as error:  # the message is accepted, and a client without a key would send it again
         logger.warning("message %s: %s after it was accepted; the sweep sees to it", message.pk, type(error).__name__)
     return message

@@ -299,6 +299,11 @@ class Message(models.Model):
         """Whether it was due when it was accepted; otherwise the sweep rings when its time has come."""
         return self.next_attempt_at == self.created_at
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it may be sent now."""
+        return self.next_attempt_at is not None and self.next_attempt_at <= timezone.now()
+
     def as_outbound(self) -> OutboundMessage:
         """Return what a provider needs to know of it."""
         return OutboundMessage(

@@ -35,7 +35,8 @@ class SenderPaceQuerySet(models.QuerySet["SenderPace"]):
     def turns(self, messages: Sequence["Message"]) -> dict[UUID, datetime]:
         """Give each of these claimed messages its turn; return those whose turn is yet to come, with its time.
 
-        Those that were held back before go first; those of a test take nobody's turn.
+        Those that were held back before go first, in the order in which they were accepted; those of a test take
+        nobody's turn.
         """
         rates = {each.sender: rate for each in messages if not each.test and (rate := rate_of(each.sender))}
         if not rates:
@@ -60,17 +61,26 @@ class SenderPace(models.Model):
     next_at = models.DateTimeField(default=LONG_AGO)
     queue_ends_at = models.DateTimeField(default=LONG_AGO)
 
+    _late_line_ends_at = LONG_AGO
+    """Of this claim: until when those who were held back before have turns."""
+
     objects: ClassVar[models.Manager["SenderPace"]] = SenderPaceQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.sender}: next at {self.next_at}"
 
     def turn(self, now: datetime, rate: float, was_held_back: bool) -> datetime:
-        """Give out the next turn and return its time, `now` or later. Nobody new overtakes who was held back."""
+        """Give out the next turn and return its time, `now` or later. Nobody new overtakes who was held back.
+
+        Who was held back and is late, as nobody sent for a while, is first in line still: behind those only who were
+        so before in the same claim.
+        """
         gap = timedelta(seconds=1 / rate)
         if self.next_at <= now and (was_held_back or self.queue_ends_at <= now):
             self.next_at = max(self.next_at, now - SAVED_UP) + gap
             return now
-        turn = max(self.queue_ends_at, self.next_at, now)
-        self.queue_ends_at = turn + gap
+        turn = max(self._late_line_ends_at if was_held_back else self.queue_ends_at, self.next_at, now)
+        if was_held_back:
+            self._late_line_ends_at = turn + gap
+        self.queue_ends_at = max(self.queue_ends_at, turn + gap)
         return turn

@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from conversations import delivery, settling
+from conversations import delivery, settling, tasks
 from conversations.models import Message
 from conversations.tests.conftest import claim, forget_accounts
 from conversations.tests.test_breaker import nobody_listens, pause, probe_comes_due, short_times, states  # noqa: F401
@@ -172,6 +172,46 @@ def test_a_call_that_hangs_counts_once(accept, providers, backup, settings):
     accept(recipient="+15550000001"), accept(recipient="+15550000002")
     assert delivery.deliver_due("sms") == {"uncertain": 2}
     assert states() == {}
+
+
+def test_an_account_that_refuses_slowly_is_paused_as_well(accept, providers, settings):
+    settings.BREAKER_STALL_SECONDS = 0.1
+    providers.dial(latency_ms=500)
+    providers.fault("twilio", "401", count=2)
+    accept(recipient="+15550000001"), accept(recipient="+15550000002")
+    assert delivery.deliver_due("sms") == {"pending": 2}
+    assert states() == {"sms": "paused", "mms": "paused"}
+
+
+def test_what_waited_for_a_paused_account_lives_on_when_another_is_put_on_the_route(accept, backup, settings):
+    both, settings.ROUTES = settings.ROUTES, {**settings.ROUTES, "sms": ["twilio"]}
+    message, now = accept(), timezone.now()
+    pause(hours=2)
+    Message.objects.update(created_at=now - timedelta(hours=3), expires_at=now - timedelta(hours=1))
+    assert "expired 0" in tasks.sweep()
+    settings.ROUTES = both
+    breaker.read_again()
+    assert "expired 0" in tasks.sweep()
+    message.refresh_from_db()
+    assert timedelta(minutes=59) < message.expires_at - timezone.now() < timedelta(minutes=61)
+
+
+def test_time_that_was_given_back_once_is_not_given_back_again(accept, providers):
+    accept()
+    pause(hours=2)
+    tasks.sweep()
+    AccountState.objects.all().resume()
+    before = Message.objects.get().expires_at
+    tasks.sweep()
+    assert Message.objects.get().expires_at == before
+
+
+def test_a_request_that_sends_takes_the_next_account_when_the_first_can_not_be_reached(client, backup, settings):
+    settings.SYNC_MESSAGE_PROCESSING = True
+    nobody_listens(settings)
+    body = {"from": "+15551234567", "to": "+15559876543", "type": "sms", "body": "Hello"}
+    sent = client.post("/api/v1/messages/send", body, content_type="application/json").json()
+    assert (sent["status"], sent["provider"]) == ("sent", "twilio_backup")
 
 
 def test_the_clock_stands_still_only_while_all_accounts_are_paused(accept, backup):

@@ -90,6 +90,32 @@ def test_a_pause_of_the_worker_is_made_good_by_a_few_messages_only(accept, provi
     assert min(waits()) > 0
 
 
+def test_who_was_held_back_keeps_the_place_however_long_nobody_sent(accept, providers):
+    earlier = some(accept, 8)
+    delivery.deliver_due("sms")
+    as_if_it_were_later(minutes=5)
+    late = some(accept, 2)
+    assert delivery.deliver_due("sms") == {"sent": 2}
+    assert waits() == [1, 2, 3, 4, 5, 6]
+    for _ in range(6):
+        as_if_it_were_later(seconds=1)
+        delivery.deliver_due("sms")
+    assert [entry["message_id"] for entry in providers.ledger()] == [str(each.pk) for each in [*earlier, *late]]
+
+
+def test_whose_turn_it_is_leaves_although_the_others_can_not_be_put_back(accept, providers, monkeypatch):
+    real = delivery.record
+
+    def away(outcomes):
+        if any(outcome.error_code == "paced" for outcome in outcomes):
+            raise OperationalError
+        real(outcomes)
+
+    monkeypatch.setattr(delivery, "record", away)
+    some(accept, 3)
+    assert delivery.deliver_due("sms") == {"sent": 2}
+
+
 def test_other_senders_go_at_their_own_pace(accept, providers, settings):
     settings.SENDER_RATES = {"long_code": 1.0, "+15557654321": 2.0}
     some(accept, 3), some(accept, 2, sender="+18005551234"), some(accept, 5, sender="+15557654321")

@@ -33,7 +33,7 @@ def come_due(**times):
 
 def mail(accept, sandbox, fault="reset_accepted", **values):
     who = {"sender": "ann@example.com", "recipient": "bob@example.com"}
-    return doubt(accept, sandbox, fault, type="email", **who, **values)
+    return doubt(accept, sandbox, fault, type="email", **{**who, **values})
 
 
 def look():
@@ -309,10 +309,22 @@ def test_an_activity_that_can_not_be_asked_lets_no_doubt_last_for_ever(accept, a
     message = mail(accept, activity)
     settings.SENDGRID_BASE_URL = "http://127.0.0.1:9"
     forget_accounts()
-    assert look() == {"waiting": 1}
-    come_due(settle_by=timezone.now())
+    come_due(settle_by=timezone.now() - timedelta(hours=1))
+    assert dict(settling.settle_due()) == {"waiting": 1}
+    come_due(updated_at=timezone.now() - timedelta(hours=25))
     assert dict(settling.settle_due()) == {"unresolved": 1}
     assert statuses(message) == ["unresolved"]
+
+
+def test_mails_that_nobody_had_time_to_ask_about_are_asked_about_later(accept, activity):
+    """The feed takes a few questions a minute, for however many doubts."""
+    messages = [mail(accept, activity, recipient=f"bob{number}@example.com") for number in range(8)]
+    come_due(settle_by=timezone.now())
+    assert settling.settle_due() == {"sent": 6, "waiting": 2}
+    forget_accounts()  # and with them how often they were asked
+    activity.dial(activity_per_minute=100)
+    assert look() == {"sent": 2}
+    assert set(statuses(*messages)) == {"sent"}
 
 
 def test_a_text_that_was_held_long_ago_is_no_twin_of_todays(accept, providers):

@@ -42,6 +42,7 @@ def test_sound_settings_start():
         ({"ROUTE_EMAIL": "sendgrid,smtp,sendgrid"}, "ROUTE_EMAIL=sendgrid,smtp,sendgrid is no list of accounts"),
         ({"ROUTE_EMAIL": "sendgrid,Twilio"}, "an account is called sendgrid or smtp"),
         ({"ROUTE_SMS": f"twilio,twilio_{'x' * 41}"}, "is no list of accounts"),
+        ({"ROUTE_SMS": "twilio,twilio_secondary"}, "call twilio_secondary something else"),
         ({"SENDER_RATES": "long_code=0"}, "how many messages a second may leave, above 0"),
         ({"SENDER_RATES": "longcode=1"}, "one of alphanumeric, email, long_code"),
         ({"SANDBOX_URL": "http://sandbox:8091"}, "Test clients need both"),
