@@ -29,6 +29,7 @@ ROUTES = {
     "conversations.settle": "sweep",
     "conversations.fetch_media": "sweep",
     "webhooks.sweep": "sweep",
+    "webhooks.tell": "events",
 }
 QUEUES = tuple(dict.fromkeys(ROUTES.values()))
 
@@ -57,10 +58,10 @@ app.conf.update(
     worker_hijack_root_logger=False,
     # A schedule in code needs no file: what beat forgets when it dies is due again a second later.
     beat_scheduler="celery.beat:Scheduler",
-    # The sweeper runs without `-E`, and Flower switches no events on: two sweeps a second would bury the messages.
+    # Sweeper and teller run without `-E`, and Flower switches no events on: three tasks a second would bury the rest.
     beat_schedule={
         name: {"task": name, "schedule": SWEEP_EVERY_SECONDS, "options": {"expires": 10}}
-        for name in ("conversations.sweep", "webhooks.sweep")
+        for name in ("conversations.sweep", "webhooks.sweep", "webhooks.tell")
     },
     timezone="UTC",
 )

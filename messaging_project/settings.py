@@ -126,6 +126,14 @@ if not set(ON_UNRESOLVED.values()) <= {"hold", "resend"}:
 API_REQUESTS_PER_MINUTE: int = env.int("API_REQUESTS_PER_MINUTE", default=3_000)
 LOCAL_REQUESTS_PER_MINUTE: int = env.int("LOCAL_REQUESTS_PER_MINUTE", default=60_000)
 
+# --- What subscribers are told --------------------------------------------------------------------------------------
+
+EVENT_TIMEOUT_SECONDS: float = env.float("EVENT_TIMEOUT_SECONDS", default=15)
+EVENT_RETRY_BASE_SECONDS: float = env.float("EVENT_RETRY_BASE_SECONDS", default=5)
+EVENT_RETRY_CEILING_SECONDS: float = env.float("EVENT_RETRY_CEILING_SECONDS", default=3_600)
+EVENT_GIVE_UP_SECONDS: float = env.float("EVENT_GIVE_UP_SECONDS", default=259_200)
+EVENT_DISABLE_AFTER_SECONDS: float = env.float("EVENT_DISABLE_AFTER_SECONDS", default=432_000)
+
 # --- The providers --------------------------------------------------------------------------------------------------
 
 ROUTES: dict[str, list[str]] = {

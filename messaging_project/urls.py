@@ -13,7 +13,7 @@ admin.site.index_title = "Messages and conversations"
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("conversations.api.urls")),
-    path("api/v1/webhooks/", include("webhooks.urls")),
+    path("api/v1/", include("webhooks.urls")),
     re_path(r"^unsubscribe/(?P<token>[A-Za-z0-9]{1,100})/?$", unsubscribe),
     re_path(r"^(?:live|startup)/?$", health.live),
     re_path(r"^ready/?$", health.ready),

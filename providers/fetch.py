@@ -1,4 +1,4 @@
-"""A URL that a stranger gave us, fetched safely. The only place that opens one.
+"""A URL that a stranger gave us, fetched or posted to safely. The only place that opens one.
 
 A name is resolved once for each hop; every address that it has must be public, and one of those that were checked is
 connected to, so that a name whose answers change (DNS rebinding) gains nothing. There are no proxies, no cookies and
@@ -14,8 +14,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, BinaryIO
@@ -24,11 +24,13 @@ from urllib.parse import urljoin, urlsplit
 from django.conf import settings
 
 from providers.mime import media_type
-from providers.wire import is_loopback
+from providers.wire import as_text, is_loopback, retry_after
 
 MOST_REDIRECTS = 3
 CONNECT_SECONDS = 5.0
 BLOCK_BYTES = 64 * 1024
+# Of the answer to a post.
+SHOWN_BYTES = 1000
 DEFAULT_PORTS = {"https": 443, "http": 80}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Request Timeout, Too Early, Too Many Requests: the only 4xx that time mends.
@@ -73,7 +75,7 @@ class Fetched:
 def fetch_allow() -> frozenset[str]:
     """What the settings let past the checks: `FETCH_ALLOW` and where the providers are, loopback only with DEBUG."""
     urls = (settings.TWILIO_BASE_URL, settings.SENDGRID_BASE_URL, settings.SANDBOX_URL)
-    providers = {_authority_of(each) for each in urls}
+    providers = {authority_of(each) for each in urls}
     if not settings.DEBUG:
         providers = {each for each in providers if not is_loopback(f"https://{each}")}
     return frozenset(providers | {each.strip().lower() for each in settings.FETCH_ALLOW}) - {""}
@@ -108,6 +110,55 @@ def fetch(
             credentials = None
         target = following
     raise Refused("The URL redirects too often.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What a server said to a post: its status, the beginning of its body, and how long it wants to be left alone, in
+    seconds, where it said so (RFC 9110 §10.2.3).
+    """
+
+    status: int
+    text: str
+    retry_after: float | None
+
+
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str] = frozenset(), seconds: float
+) -> Answered:
+    """POST to an https URL, within so many seconds for everything together; a redirect is an answer like any other.
+
+    `allow` is as for `fetch`. Raises `Refused` or `Unreachable`: then whether it arrived is not known.
+    """
+    deadline, begin = time.monotonic() + seconds, b""
+    with _asked(_target(url), None, allow, deadline, body=body, headers=headers) as answer:
+        with suppress(Unreachable):  # the status is known
+            for block in _blocks(answer):
+                begin += block
+                if len(begin) >= SHOWN_BYTES:
+                    break
+        text = as_text(begin[:SHOWN_BYTES])
+        return Answered(status=answer.status, text=text, retry_after=retry_after(dict(answer.headers)))
+
+
+def check(url: str, allow: frozenset[str] = frozenset()) -> None:
+    """Raise `Refused` for what `fetch` and `post` would refuse without asking anybody: it is only looked at."""
+    target = _target(url)
+    host = target.host.strip("[]")
+    if target.authority in allow:
+        return
+    if target.scheme != "https":
+        raise Refused("Only https can be fetched.")
+    if host == "localhost" or host.endswith(".localhost") or not (is_name(host) or is_public(host)):
+        raise Refused("The URL leads to an address that is not public.")
+
+
+def authority_of(url: str) -> str:
+    """Return the host:port that a URL leads to, "" for what is no URL."""
+    try:
+        return _target(url).authority
+    except Refused:
+        return ""
 
 
 def is_public(address: str) -> bool:
@@ -196,13 +247,6 @@ def _host(told: str) -> str:
     except ValueError:
         return ""
     return str(address) if address.version == 4 else f"[{address}]"
-
-
-def _authority_of(base_url: str) -> str:
-    try:
-        return _target(base_url).authority
-    except Refused:
-        return ""
 
 
 # --- A connection to a checked address ------------------------------------------------------------------------------
@@ -329,15 +373,22 @@ def _plain_words() -> Iterator[None]:
 
 @contextmanager
 def _asked(
-    target: _Target, credentials: tuple[str, str] | None, allow: frozenset[str], deadline: float
+    target: _Target,
+    credentials: tuple[str, str] | None,
+    allow: frozenset[str],
+    deadline: float,
+    *,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
-    """Ask once; the answer's body can be read while the block runs."""
+    """Ask once, by POST where there is a body; the answer's body can be read while the block runs."""
     connection = http.client.HTTPConnection(target.host, target.port)
     connection.auto_open = 0
     with closing(connection):
         connection.sock = _connected(target, allow, deadline)
         with _plain_words():
-            connection.request("GET", target.path, headers=_headers(target, credentials))
+            asked = {**_headers(target, credentials), **(headers or {})}
+            connection.request("GET" if body is None else "POST", target.path, body=body, headers=asked)
             answer = connection.getresponse()
         with answer:
             yield answer

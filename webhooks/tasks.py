@@ -1,16 +1,17 @@
-"""The sweep of the doors."""
+"""The sweep of the doors, and telling subscribers."""
 
 import threading
 import time
 
 from celery import shared_task
 
-from webhooks.models import Receipt
+from webhooks import telling
+from webhooks.models import Delivery, Receipt
 
 SWEEP_BATCH = 200
 # A sweep that is silent for longer is taken for a dead one; what is left waits for the next.
 SWEEP_SECONDS = 10.0
-_sweeping = threading.Lock()
+_sweeping, _telling = threading.Lock(), threading.Lock()
 
 
 @shared_task(name="webhooks.sweep")
@@ -37,3 +38,16 @@ def apply_due() -> int:
         receipt.apply()
         count += 1
     return count
+
+
+@shared_task(name="webhooks.tell")
+def tell() -> str:
+    """Tell subscribers what is new, and again what they did not take. One at a time in each process."""
+    if not _telling.acquire(blocking=False):
+        return "busy"
+    try:
+        new, tally = telling.note_events(), telling.tell_due()
+        forgotten = Delivery.objects.forget_old(SWEEP_BATCH)
+        return f"new {new}, taken {tally['taken']}, refused {tally['refused']}, forgotten {forgotten}"
+    finally:
+        _telling.release()

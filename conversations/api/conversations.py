@@ -3,10 +3,9 @@
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Q
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
@@ -155,8 +154,7 @@ class ConversationView(APIView):
         if "title" in changes:
             changes["title"] = changes["title"] or ""
         try:
-            with transaction.atomic():
-                Conversation.objects.filter(pk=conversation.pk).update(**changes, updated_at=timezone.now())
+            conversation.change(**changes)
         except IntegrityError:
             raise OpenConversationExists from None
         return Response(represent(visible(request, conversation_id)))
@@ -168,8 +166,7 @@ class ConversationView(APIView):
         """
         conversation = visible(request, conversation_id)
         if not flag(request.query_params, "hard_delete"):
-            closed = {"status": Conversation.Status.CLOSED, "updated_at": timezone.now()}
-            Conversation.objects.filter(pk=conversation.pk).update(**closed)
+            conversation.change(status=Conversation.Status.CLOSED)
         elif not conversation.erase():
             raise ConversationBusy
         return Response(status=204)

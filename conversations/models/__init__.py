@@ -2,7 +2,7 @@
 
 from conversations.models.client import ApiKey, Client
 from conversations.models.conversation import Conversation
-from conversations.models.event import MessageEvent
+from conversations.models.event import ConversationEvent, MessageEvent
 from conversations.models.idempotency import IdempotencyKey
 from conversations.models.media import Media
 from conversations.models.message import Message
@@ -13,6 +13,7 @@ __all__ = [
     "ApiKey",
     "Client",
     "Conversation",
+    "ConversationEvent",
     "IdempotencyKey",
     "Media",
     "Message",

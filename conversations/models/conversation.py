@@ -8,10 +8,12 @@ from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models, transaction
 from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Upper
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from conversations.addresses import participants_key
 from conversations.models.client import of_lane, of_senders
+from conversations.models.event import ConversationEvent
 from conversations.models.media import delete_files
 from conversations.models.status import MAY_HAVE_ARRIVED, Status
 
@@ -38,14 +40,14 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """
         if wish.type == Conversation.Type.THREAD:
             wish.save()
-            return wish
+            return wish.recorded(ConversationEvent.Kind.CREATED)
         wish.take_key()
         pair = self.filter(participants_key=wish.participants_key, type=Conversation.Type.DIRECT)
         found = None
         while found is None:  # again where the one in the way was closed in between
             self.bulk_create([wish], ignore_conflicts=True)
             found = pair.filter(status__in=Conversation.OPEN).first()
-        return found
+        return wish.recorded(ConversationEvent.Kind.CREATED) if found.pk == wish.pk else found
 
     def containing(self, text: str) -> "ConversationQuerySet":
         """Return those that have a text in a participant, the title, or a message's subject or body, in any case.
@@ -161,6 +163,24 @@ class Conversation(models.Model):
     def get_absolute_url(self) -> str:
         """Return its path in the API."""
         return f"/api/v1/conversations/{self.id}"
+
+    @transaction.atomic
+    def change(self, **changes: Any) -> None:
+        """Set these fields, and record it; what stands already is no change.
+
+        Raises `IntegrityError` where reopening would make two open conversations of a pair.
+        """
+        row = Conversation.objects.select_for_update().get(pk=self.pk)
+        if all(getattr(row, name) == value for name, value in changes.items()):
+            return
+        closes = changes.get("status") == Conversation.Status.CLOSED != row.status
+        Conversation.objects.filter(pk=self.pk).update(**changes, updated_at=timezone.now())
+        self.recorded(ConversationEvent.Kind.CLOSED if closes else ConversationEvent.Kind.UPDATED)
+
+    def recorded(self, kind: ConversationEvent.Kind) -> "Conversation":
+        """Record what happened to it; return it."""
+        ConversationEvent.objects.create(conversation=self, kind=kind)
+        return self
 
     def take_key(self) -> None:
         """Take the key that the participants make."""

@@ -1,7 +1,17 @@
-"""What was recorded on a message's way."""
+"""What was recorded on a message's way, and of conversations: also the outbox of what subscribers are told."""
 
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models import Func
+from django.db.models.functions import Cast, Now
+
+
+def current_transaction() -> Cast:
+    """Return the database's number of the transaction that writes, which tells whoever reads on what he has not seen.
+
+    https://www.postgresql.org/docs/18/functions-info.html#FUNCTIONS-PG-SNAPSHOT
+    """
+    number = Func(function="pg_current_xact_id", output_field=models.TextField())
+    return Cast(Cast(number, models.TextField()), models.BigIntegerField())
 
 
 class MessageEvent(models.Model):
@@ -23,10 +33,37 @@ class MessageEvent(models.Model):
     code = models.CharField(max_length=50, blank=True)
     detail = models.CharField(max_length=500, blank=True)
     at = models.DateTimeField(db_default=Now())
+    transaction_number = models.BigIntegerField(db_default=current_transaction(), editable=False)
 
     class Meta:
-        indexes = [models.Index(fields=["message", "id"], name="events_of_message")]
+        indexes = [
+            models.Index(fields=["message", "id"], name="events_of_message"),
+            models.Index(fields=["transaction_number", "id"], name="events_to_tell"),
+        ]
         ordering = ["id"]
 
     def __str__(self) -> str:
         return f"{self.status} ({self.evidence})"
+
+
+class ConversationEvent(models.Model):
+    """What happened to a conversation."""
+
+    class Kind(models.TextChoices):
+        """`updated` is a change of title, status or metadata; becoming closed has a word of its own."""
+
+        CREATED = "created"
+        UPDATED = "updated"
+        CLOSED = "closed"
+
+    conversation = models.ForeignKey("conversations.Conversation", on_delete=models.CASCADE, related_name="events")
+    kind = models.CharField(max_length=7, choices=Kind.choices)
+    at = models.DateTimeField(db_default=Now())
+    transaction_number = models.BigIntegerField(db_default=current_transaction(), editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["transaction_number", "id"], name="conversation_events_to_tell")]
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.kind

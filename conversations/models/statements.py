@@ -21,7 +21,7 @@ WITH conversation AS (
     ON CONFLICT (participants_key) WHERE type = 'direct' AND status IN ('active', 'archived')
     DO UPDATE SET message_count = c.message_count + 1, unread_count = c.unread_count + %(unread)s, status = 'active',
         last_message_at = clock_timestamp(), updated_at = clock_timestamp()
-    RETURNING id
+    RETURNING id, xmax = 0 AS is_new
 )"""
 
 JOIN_CONVERSATION = """
@@ -30,12 +30,16 @@ WITH conversation AS (
     SET message_count = c.message_count + 1, unread_count = c.unread_count + %(unread)s, status = 'active',
         last_message_at = clock_timestamp(), updated_at = clock_timestamp()
     WHERE id = %(joined_conversation_id)s AND status <> 'closed'
-    RETURNING id
+    RETURNING id, false AS is_new
 )"""
 
 # The time is read while the conversation's row is locked: within a conversation, created_at is the order of acceptance
 # whichever process, on whichever machine, accepted. To somebody who opted out nothing is sent, as is known at once.
 _INSERT_MESSAGES = """
+opened AS (
+    INSERT INTO conversations_conversationevent (conversation_id, kind, at)
+    SELECT id, 'created', clock_timestamp() FROM conversation WHERE is_new
+),
 message AS (
     INSERT INTO conversations_message (
         id, conversation_id, parent_id, direction, status, type, sender, recipient, subject, body, html, attachments,
@@ -122,11 +126,11 @@ conversation AS (
     ON CONFLICT (participants_key) WHERE type = 'direct' AND status IN ('active', 'archived')
     DO UPDATE SET message_count = c.message_count + EXCLUDED.message_count, status = 'active',
         last_message_at = clock_timestamp(), updated_at = clock_timestamp()
-    RETURNING id AS found_id, participants_key
+    RETURNING id, participants_key, xmax = 0 AS is_new
 ),
 moment AS MATERIALIZED (SELECT clock_timestamp() AS now FROM (SELECT count(*) FROM conversation) AS locked),
 accepted AS MATERIALIZED (
-    SELECT {kept}, conversation.found_id AS conversation_id, moment.now + wish.place * interval '1 microsecond' AS at,
+    SELECT {kept}, conversation.id AS conversation_id, moment.now + wish.place * interval '1 microsecond' AS at,
         CASE WHEN {opted_out} THEN 'failed' ELSE 'pending' END AS status
     FROM wish JOIN conversation USING (participants_key) CROSS JOIN moment
     ORDER BY wish.place

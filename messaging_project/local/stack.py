@@ -173,6 +173,7 @@ class Stack:
             **({"test-sandbox": [*sandbox, "--test"]} if self.settings.has_test_sandbox else {}),
             "web": [*gunicorn, "--workers", "2", "--threads", "8", "-k", "gthread", "--graceful-timeout", "20"],
             **{name: [*worker, "-Q", name, "-n", f"{name}@%h", "-c", "4", "-E", "-l", "INFO"] for name in CHANNELS},
+            "events": [*worker, "-Q", "events", "-n", "events@%h", "-c", "2", "-l", "WARNING"],
             "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "4", "-l", "WARNING"],
             # Apart from the sweeper: a worker does not notice when the beat that it carries (-B) dies.
             "beat": [*celery, "beat", "-l", "WARNING"],
@@ -284,7 +285,7 @@ class Stack:
 
     def is_app(self, child: Child) -> bool:
         """Whether it runs the application's code."""
-        return child.name in ("web", "sweep", "beat", *CHANNELS)
+        return child.name in ("web", "events", "sweep", "beat", *CHANNELS)
 
     def revive(self) -> None:
         """Start every child that should run and does not, once its pause is over."""

@@ -380,7 +380,7 @@ def test_ctrl_c_stops_everything_and_leaves_no_process(tmp_path):
     control.reset(settings.var)
     assert set(processes) <= set(held)
     assert supervisor.returncode == 0
-    assert len(processes) >= len(children) == 11
+    assert len(processes) >= len(children) == 12
     assert not list(filter(alive, processes))
     assert "shown this once" in said
 

@@ -1,4 +1,4 @@
-"""Every path of the API that names an object, asked by a client whom it does not belong to."""
+"""Every path of the API that names an object, asked by a client to whom it does not belong."""
 
 import re
 from contextlib import closing
@@ -8,13 +8,16 @@ from django.core.files.base import ContentFile
 from django.urls import get_resolver
 
 from conversations.models import ApiKey, Client, Conversation, Media, Message, OptOut
+from conversations.tests.conftest import accept  # noqa: F401
+from webhooks.models import Subscription
 
 pytestmark = pytest.mark.django_db
 
 OURS, THEIRS = "+15551234567", "+15557654321"
 METHODS = ("get", "post", "put", "patch", "delete")
 # Where an empty body would be refused before anybody looks for the object.
-BODIES = {"MessageStatusView": {"status": "failed"}}
+BODIES = {"MessageStatusView": {"status": "failed"}, "ReplayView": {"since": "2026-01-01T00:00:00Z"}}
+NOUNS = (Message, Conversation, OptOut, Subscription)
 
 
 def named_paths(patterns, before=""):
@@ -36,23 +39,28 @@ CASES = [
 ]
 
 
-def world(accept, sender):
-    """One object of each noun that belongs to an address, by its name in a path."""
+def world(accept, sender, client):  # noqa: F811
+    """One object of each noun that belongs to an address or a client, by its name in a path."""
     message = accept(sender=sender, recipient=f"{sender[:-1]}0")
     media = Media.objects.create(message=message, number=0, status="stored", content_type="image/png")
     media.file.save("a.png", ContentFile(b"picture"))
     opt_out = OptOut.objects.opt_out("sms", sender, "+15550000009", source="client")
     conversation = accept("thread", sender=sender, recipient=f"{sender[:-1]}1").conversation
+    subscription = Subscription(url="https://example.com/", events=["message.sent"], client=client)
+    subscription.new_secret()
+    subscription.save()
     named = {"message": message, "media": media, "opt_out": opt_out, "conversation": conversation}
+    named["subscription"] = subscription
     return {name: str(each.pk) for name, each in named.items()}
 
 
 @pytest.fixture
-def ask(client, accept, settings):
+def ask(client, accept, settings):  # noqa: F811
     """Ask as the client of our address for an object of one; the answer."""
     settings.TRUST_LOCAL_REQUESTS = False
-    _, key = ApiKey.objects.make(Client.objects.create(name="us", senders=[OURS]), ["admin"])
-    ids = {address: world(accept, address) for address in (OURS, THEIRS)}
+    us, they = (Client.objects.create(name=address, senders=[address]) for address in (OURS, THEIRS))
+    _, key = ApiKey.objects.make(us, ["admin"])
+    ids = {OURS: world(accept, OURS, us), THEIRS: world(accept, THEIRS, they)}
 
     def asking(path, view, method, address):
         headers = {"Authorization": f"Bearer {key}"}
@@ -64,14 +72,15 @@ def ask(client, accept, settings):
 
 
 def test_there_are_paths_of_every_noun():
-    assert {re.search(r"\{(\w+)\}", path)[1] for path, *_ in CASES} == {"message", "conversation", "opt_out", "media"}
+    named = {re.search(r"\{(\w+)\}", path)[1] for path, *_ in CASES}
+    assert named == {"message", "conversation", "opt_out", "media", "subscription"}
 
 
 @pytest.mark.parametrize(("path", "view", "method"), CASES, ids=lambda value: getattr(value, "__name__", value))
 def test_what_belongs_to_others_is_not_found_and_stays_as_it_is(ask, path, view, method):
-    before = [list(noun.objects.order_by("pk").values()) for noun in (Message, Conversation, OptOut)]
+    before = [list(noun.objects.order_by("pk").values()) for noun in NOUNS]
     answer = ask(path, view, method, THEIRS)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert [list(noun.objects.order_by("pk").values()) for noun in (Message, Conversation, OptOut)] == before
+    assert [list(noun.objects.order_by("pk").values()) for noun in NOUNS] == before
     with closing(ask(path, view, method, OURS)) as answer:
         assert answer.status_code != 404

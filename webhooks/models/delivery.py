@@ -1,0 +1,193 @@
+"""What a subscriber is told, and how that went."""
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from conversations.models import Conversation
+from webhooks.models.subscription import FAILURES_THAT_HOLD, Subscription
+
+MOST_DOUBLINGS = 30
+GONE = 410
+
+# Of each line, which is a conversation at one subscriber, the first that waits: it holds up the others until it is
+# told or given up, so that they come in order. A subscriber that keeps failing gets one delivery at a time.
+CLAIM = """
+WITH open AS (
+    SELECT id, CASE WHEN failures >= %(failures_that_hold)s THEN 1 ELSE %(each)s END AS room
+    FROM webhooks_subscription
+    WHERE disabled_at IS NULL AND (retry_at IS NULL OR retry_at <= statement_timestamp()) AND id <> ALL(%(busy)s)
+),
+due AS (
+    SELECT first.id, open.id AS subscription_id FROM open CROSS JOIN LATERAL (
+        SELECT id FROM webhooks_delivery AS waiting
+        WHERE waiting.subscription_id = open.id AND waiting.status = 'waiting'
+          AND waiting.next_attempt_at <= statement_timestamp()
+          AND NOT EXISTS (
+            SELECT FROM webhooks_delivery AS earlier
+            WHERE earlier.subscription_id = waiting.subscription_id
+              AND earlier.conversation_id = waiting.conversation_id
+              AND earlier.status = 'waiting' AND earlier.sequence < waiting.sequence)
+        ORDER BY waiting.sequence LIMIT open.room FOR UPDATE SKIP LOCKED) AS first
+    LIMIT %(limit)s
+),
+held AS (
+    UPDATE webhooks_subscription SET retry_at = statement_timestamp() + %(lease)s
+    WHERE failures >= %(failures_that_hold)s AND id IN (SELECT subscription_id FROM due)
+)
+UPDATE webhooks_delivery AS delivery
+SET attempts = attempts + 1, next_attempt_at = statement_timestamp() + %(lease)s
+FROM due WHERE delivery.id = due.id
+RETURNING delivery.*"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How one try went: what the subscriber answered, None and "" where it did not, with `error` a sentence then."""
+
+    duration_ms: int
+    status: int | None = None
+    text: str = ""
+    error: str = ""
+    retry_after: float | None = None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the subscriber has it now."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    """How deliveries are taken, and begun anew."""
+
+    def claim(self, *, limit: int, each: int, busy: Collection[UUID]) -> list["Delivery"]:
+        """Take up to `limit` due deliveries, of each subscriber up to `each` and of `busy` ones none; they are due
+        again by themselves if nobody writes down how they went.
+        """
+        lease = timedelta(seconds=2 * settings.EVENT_TIMEOUT_SECONDS)
+        wanted = {"limit": limit, "each": each, "busy": list(busy), "lease": lease}
+        found = list(self.raw(CLAIM, {**wanted, "failures_that_hold": FAILURES_THAT_HOLD}))
+        models.prefetch_related_objects(found, "subscription")
+        return found
+
+    def replay(self) -> int:
+        """Tell these once more, whatever became of them, each in its old place; return how many."""
+        now = timezone.now()
+        return self.update(
+            status=Delivery.Status.WAITING,
+            next_attempt_at=now,
+            give_up_at=now + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS),
+            delivered_at=None,
+        )
+
+    def forget_old(self, limit: int) -> int:
+        """Delete up to `limit` deliveries past RECEIPT_RETENTION_DAYS; return how many."""
+        too_old = timezone.now() - timedelta(days=settings.RECEIPT_RETENTION_DAYS)
+        old = self.filter(created_at__lt=too_old).order_by("created_at").values("pk")[:limit]
+        return self.filter(pk__in=old).delete()[0]
+
+
+class Delivery(models.Model):
+    """One event for one subscriber, word for word as it is told, and how the last try went."""
+
+    class Status(models.TextChoices):
+        """`failed` is given up, until somebody replays it."""
+
+        WAITING = "waiting"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="+")
+    event = models.CharField(max_length=40)
+    sequence = models.BigIntegerField()
+    payload = models.TextField()
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.WAITING)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, default=timezone.now)
+    give_up_at = models.DateTimeField()
+    response_status = models.PositiveSmallIntegerField(null=True)
+    response_text = models.CharField(max_length=1000, blank=True)
+    duration_ms = models.PositiveIntegerField(null=True)
+    error = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    delivered_at = models.DateTimeField(null=True)
+
+    objects: ClassVar[models.Manager["Delivery"]] = DeliveryQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        subscription_id: UUID
+        conversation_id: UUID
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["waiting", "delivered", "failed"]), name="delivery_status_in_words"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["subscription", "sequence"], condition=Q(status="waiting"), name="deliveries_due"),
+            models.Index(
+                fields=["subscription", "conversation", "sequence"],
+                condition=Q(status="waiting"),
+                name="deliveries_in_line",
+            ),
+            models.Index(fields=["subscription", "-created_at", "-id"], name="deliveries_latest_first"),
+            models.Index(fields=["created_at"], name="deliveries_to_forget"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.id}"
+
+    @transaction.atomic
+    def write_down(self, told: "Told") -> None:
+        """Keep how this try went, and what that says about the subscriber."""
+        subscription = Subscription.objects.select_for_update().get(pk=self.subscription_id)
+        self.response_status, self.response_text = told.status, told.text[:1000]
+        self.duration_ms, self.error = told.duration_ms, told.error[:200]
+        if told.is_taken:
+            self.status, self.next_attempt_at, self.delivered_at = self.Status.DELIVERED, None, timezone.now()
+            subscription.forgive()
+        else:
+            self._try_again_later(told.retry_after)
+            note_failure(subscription, told)
+        self.save()
+        subscription.save()
+
+    def _try_again_later(self, retry_after: float | None) -> None:
+        now = timezone.now()
+        if now >= self.give_up_at:
+            self.status, self.next_attempt_at = self.Status.FAILED, None
+        else:
+            self.next_attempt_at = now + backoff(self.attempts, retry_after)
+
+
+def note_failure(subscription: Subscription, told: "Told") -> None:
+    """Count a failed try against its subscriber, and disable one that failed for days or is gone for good."""
+    now = timezone.now()
+    subscription.failures += 1
+    subscription.failing_since = subscription.failing_since or now
+    if subscription.failures >= FAILURES_THAT_HOLD:
+        subscription.retry_at = now + backoff(subscription.failures - FAILURES_THAT_HOLD + 1, told.retry_after)
+    if told.status == GONE:
+        subscription.disable("It answered 410 Gone.")
+    elif now - subscription.failing_since > timedelta(seconds=settings.EVENT_DISABLE_AFTER_SECONDS):
+        subscription.disable(f"Nothing was taken since {subscription.failing_since:%Y-%m-%d %H:%M} UTC: {told.error}")
+
+
+def backoff(attempt: int, retry_after: float | None) -> timedelta:
+    """Return the wait before the next try: doubling up to a ceiling, half of it by chance, never sooner than asked."""
+    base, ceiling = settings.EVENT_RETRY_BASE_SECONDS, settings.EVENT_RETRY_CEILING_SECONDS
+    longest = min(ceiling, base * 2 ** min(attempt - 1, MOST_DOUBLINGS))
+    return timedelta(seconds=max(random.uniform(longest / 2, longest), min(retry_after or 0, ceiling)))

@@ -1,0 +1,195 @@
+"""Telling subscribers what happened: events become deliveries, and deliveries are posted until they are taken.
+
+The timelines of messages and conversations are the outbox. They are read in the order of the transactions that wrote
+them, and only as far as no older transaction can still write: so each event is seen once, whoever commits late.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+from rest_framework.renderers import JSONRenderer
+from standardwebhooks import Webhook
+
+from conversations.api.conversations import represent as represent_conversation
+from conversations.api.messages import represent as represent_message
+from conversations.delivery import STOPPING
+from conversations.models import Conversation, ConversationEvent, Message, MessageEvent
+from providers import fetch
+from providers.wire import is_loopback
+from webhooks.models import Delivery, Subscription
+from webhooks.models.delivery import Told
+from webhooks.models.outbox import OutboxPosition
+
+logger = logging.getLogger(__name__)
+
+EVENTS_AT_ONCE = 500
+TOLD_AT_ONCE = 16
+# Of one subscriber, so that a slow one leaves room for the others.
+TOLD_AT_ONCE_TO_ONE = 4
+CLAIM_SECONDS = 20.0
+
+Event = MessageEvent | ConversationEvent
+
+
+def note_events() -> int:
+    """Make a delivery of each new event for each subscription that wants it; return how many. One at a time."""
+    made = 0
+    for kind in (ConversationEvent, MessageEvent):
+        while True:
+            events, count = note_some(kind)
+            made += count
+            if events < EVENTS_AT_ONCE:
+                break
+    return made
+
+
+@transaction.atomic
+def note_some(kind: type[Event]) -> tuple[int, int]:
+    """Take some events on from where the last ones ended; return how many there were, and how many deliveries."""
+    subscriptions = list(Subscription.objects.select_related("client"))
+    position = OutboxPosition.objects.take(kind)
+    if position is None or not subscriptions:
+        return 0, 0
+    position.skip_to(min(each.since_transaction for each in subscriptions))
+    events = position.next_events(EVENTS_AT_ONCE)
+    wanted = [(each, event) for event in events for each in subscriptions if wants(each, event)]
+    Delivery.objects.bulk_create(deliveries(wanted))
+    if events:
+        position.move_to(events[-1])
+    return len(events), len(wanted)
+
+
+def wants(subscription: Subscription, event: Event) -> bool:
+    """Say whether an event is for a subscription: it came after it, is of a type it names, and it may see it."""
+    is_later = event.transaction_number > subscription.since_transaction
+    return is_later and event_type(event) in subscription.events and subscription.sees(subject(event))
+
+
+def event_type(event: Event) -> str:
+    """Return what subscribers call an event."""
+    if isinstance(event, ConversationEvent):
+        return f"conversation.{event.kind}"
+    return f"message.{event.status}"
+
+
+def subject(event: Event) -> Message | Conversation:
+    """Return what an event is about."""
+    return event.conversation if isinstance(event, ConversationEvent) else event.message
+
+
+def deliveries(wanted: Sequence[tuple[Subscription, Event]]) -> Iterator[Delivery]:
+    """Yield an unsaved delivery for each, numbered in this order."""
+    give_up_at = timezone.now() + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS)
+    for (subscription, event), sequence in zip(wanted, next_numbers(len(wanted)), strict=True):
+        about = subject(event)
+        yield Delivery(
+            subscription=subscription,
+            conversation_id=about.conversation_id if isinstance(about, Message) else about.pk,
+            event=event_type(event),
+            sequence=sequence,
+            payload=payload(event, sequence),
+            give_up_at=give_up_at,
+        )
+
+
+def next_numbers(count: int) -> list[int]:
+    """Return so many numbers, each greater than any that was given out before."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('webhooks_delivery_sequence') FROM generate_series(1, %s)", [count])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def payload(event: Event, sequence: int) -> str:
+    """Return what is posted: `{"type", "timestamp", "sequence", "data"}` (Standard Webhooks), as compact JSON.
+
+    `data` holds the message or conversation as the API shows it now, and of a message the line of its timeline.
+    """
+    data: dict[str, Any]
+    if isinstance(event, ConversationEvent):
+        data = {"conversation": represent_conversation(event.conversation)}
+    else:
+        line = {name: getattr(event, name) for name in ("status", "evidence", "attempt", "code", "detail")}
+        data = {"message": represent_message(event.message), "event": line}
+    told = {"type": event_type(event), "timestamp": event.at, "sequence": sequence, "data": data}
+    return JSONRenderer().render(told).decode()
+
+
+def tell_due() -> Counter[str]:
+    """Post what is due, for some 20 s at most; return how many were taken and how many not."""
+    tally: Counter[str] = Counter()
+    claim_until = time.monotonic() + CLAIM_SECONDS
+    in_flight: dict[Future[Told], Delivery] = {}
+    with ThreadPoolExecutor(TOLD_AT_ONCE) as threads:
+        while True:
+            if time.monotonic() < claim_until and not STOPPING.is_set():
+                for delivery in claim_what_fits(in_flight):
+                    in_flight[threads.submit(post, delivery)] = delivery
+            if not in_flight:
+                return tally
+            for ended in wait(in_flight, timeout=1, return_when=FIRST_COMPLETED).done:
+                told = ended.result()
+                in_flight.pop(ended).write_down(told)
+                tally["taken" if told.is_taken else "refused"] += 1
+
+
+def claim_what_fits(in_flight: dict["Future[Told]", Delivery]) -> list[Delivery]:
+    """Take as many due deliveries as there is room for."""
+    told = Counter(each.subscription_id for each in in_flight.values())
+    busy = [subscription_id for subscription_id, count in told.items() if count >= TOLD_AT_ONCE_TO_ONE]
+    room = TOLD_AT_ONCE - len(in_flight)
+    return Delivery.objects.claim(limit=room, each=TOLD_AT_ONCE_TO_ONE, busy=busy) if room else []
+
+
+def post(delivery: Delivery) -> Told:
+    """Post a delivery once, signed with every secret that is good now; touches no database. Never raises."""
+    began = time.monotonic()
+
+    def took() -> int:
+        return int((time.monotonic() - began) * 1000)
+
+    url, body = delivery.subscription.url, delivery.payload.encode()
+    secrets = delivery.subscription.signing_secrets()
+    if not secrets:
+        return Told(duration_ms=0, error="SECRET_KEY has changed, so its secret can't be read: make a new one.")
+    try:
+        allow, seconds = allowed(url), settings.EVENT_TIMEOUT_SECONDS
+        answer = fetch.post(url, body, headers(delivery, secrets), allow=allow, seconds=seconds)
+    except (fetch.Refused, fetch.Unreachable) as error:
+        return Told(duration_ms=took(), error=str(error))
+    except Exception as error:  # whatever it is, the others are told
+        logger.exception("delivery %s broke", delivery.pk)
+        return Told(duration_ms=took(), error=type(error).__name__)
+    is_taken = 200 <= answer.status < 300
+    return Told(
+        duration_ms=took(),
+        status=answer.status,
+        text=answer.text,
+        error="" if is_taken else f"It answered {answer.status}.",
+        retry_after=answer.retry_after,
+    )
+
+
+def headers(delivery: Delivery, secrets: Sequence[str]) -> dict[str, str]:
+    """Return the headers of Standard Webhooks; the id is the same for every try."""
+    now, name = datetime.now(UTC), str(delivery.pk)
+    signatures = [Webhook(secret).sign(name, now, delivery.payload) for secret in secrets]
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": name,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def allowed(url: str) -> frozenset[str]:
+    """Return what may be posted to although its address is not public: on a developer's own machine all of that."""
+    own = {fetch.authority_of(url)} if settings.TRUST_LOCAL_REQUESTS and is_loopback(url) else set()
+    return fetch.fetch_allow() | own

@@ -1,0 +1,386 @@
+"""Subscribers and what they are told, over real HTTP on loopback."""
+
+import json
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import psycopg
+import pytest
+from django.db import connection
+from django.utils import timezone
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from conversations.models import Client, Conversation, Message, MessageEvent
+from conversations.tests.conftest import accept, claim, in_threads  # noqa: F401
+from webhooks import tasks, telling
+from webhooks.models import Delivery, Subscription
+from webhooks.models.subscription import EVENT_TYPES
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Subscriber:
+    """Takes deliveries: `answers` are the status codes for the next ones, then it is 200 for ever."""
+
+    def __init__(self):
+        self.told, self.answers, self.headers = [], [], {}
+        self.open_door = threading.Event()
+        self.open_door.set()
+        subscriber = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                subscriber.told.append((dict(self.headers), body))
+                subscriber.open_door.wait(10)
+                self.send_response(subscriber.answers.pop(0) if subscriber.answers else 200)
+                for name, value in {"Content-Length": "2", **subscriber.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    @property
+    def events(self):
+        return [json.loads(body) for _, body in self.told]
+
+    @property
+    def types(self):
+        return [event["type"] for event in self.events]
+
+
+@contextmanager
+def listening():
+    subscriber = Subscriber()
+    thread = threading.Thread(target=subscriber.server.serve_forever)
+    thread.start()
+    try:
+        yield subscriber
+    finally:
+        subscriber.open_door.set()
+        subscriber.server.shutdown()
+        thread.join()
+        subscriber.server.server_close()
+
+
+@pytest.fixture
+def subscriber():
+    with listening() as somebody:
+        yield somebody
+
+
+@pytest.fixture(autouse=True)
+def soon(settings):
+    """What was not taken is due again at once."""
+    settings.EVENT_RETRY_BASE_SECONDS = settings.EVENT_RETRY_CEILING_SECONDS = 0
+
+
+def subscribe(url, events=EVENT_TYPES, client=None):
+    """A subscription of a client, and its secret."""
+    subscription = Subscription(url=url, events=list(events), client=client)
+    secret = subscription.new_secret()
+    subscription.save()
+    return subscription, secret
+
+
+def verified(secret, headers, body):
+    return Webhook(secret).verify(body, headers)
+
+
+def sent(accept, **values):  # noqa: F811
+    """A message with whom everything went well, and its events."""
+    message = accept(**values)
+    for status in ("sent", "delivered"):
+        message.events.create(status=status, evidence="reported", attempt=1)
+    return message
+
+
+def test_everything_that_happens_is_told_once_in_order_and_signed(accept, subscriber):  # noqa: F811
+    _, secret = subscribe(subscriber.url)
+    message = sent(accept)
+    assert [tasks.tell()[:5] for _ in range(2)] == ["new 3", "new 0"]
+    assert subscriber.types == ["conversation.created", "message.sent", "message.delivered"]
+    told = [verified(secret, *each) for each in subscriber.told]
+    assert told[1]["data"]["message"]["id"] == str(message.pk)
+    assert told[2]["data"]["event"]["evidence"] == "reported"
+    assert [each["sequence"] for each in told] == sorted(each["sequence"] for each in told)
+
+
+def test_what_somebody_else_signed_is_not_taken_for_ours(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url)
+    _, other_secret = subscribe(subscriber.url)
+    sent(accept)
+    tasks.tell()
+    with pytest.raises(WebhookVerificationError):
+        [verified(other_secret, *each) for each in subscriber.told]
+
+
+def test_only_what_was_asked_for_is_told(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url, ["message.delivered"])
+    sent(accept)
+    tasks.tell()
+    assert subscriber.types == ["message.delivered"]
+
+
+def test_what_was_before_a_subscription_is_not_told(accept, subscriber):  # noqa: F811
+    sent(accept)
+    subscribe(subscriber.url)
+    tasks.tell()
+    assert subscriber.types == []
+
+
+def test_each_is_told_of_its_own_addresses_and_tests_of_tests(accept, subscriber):  # noqa: F811
+    desk = Client.objects.create(name="desk", senders=["+15557654321"])
+    tester = Client.objects.create(name="tester", test=True)
+    for client in (desk, tester, None):
+        subscribe(f"{subscriber.url}?{client}", ["message.sent"], client)
+    ours, theirs, of_test = sent(accept, sender="+15557654321"), sent(accept), sent(accept, test=True)
+    tasks.tell()
+    told = {str(each.subscription.client): set() for each in Delivery.objects.all()}
+    for delivery in Delivery.objects.all():
+        told[str(delivery.subscription.client)].add(json.loads(delivery.payload)["data"]["message"]["id"])
+    assert told == {"desk": {str(ours.pk)}, "tester": {str(of_test.pk)}, "None": {str(ours.pk), str(theirs.pk)}}
+
+
+def test_an_event_whose_transaction_ends_late_is_told_all_the_same(accept, subscriber):  # noqa: F811
+    """Though one with a higher id was told long before."""
+    subscribe(subscriber.url, ["message.sent", "message.failed"])
+    message = accept()
+    parameters = connection.get_connection_params()
+    known = {name: parameters[name] for name in ("host", "port", "user", "password", "dbname") if name in parameters}
+    with psycopg.connect(**known) as late:
+        late.execute(
+            "INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail)"
+            " VALUES (%s, 'sent', 'observed', 1, '', '')",
+            [message.pk],
+        )
+        message.events.create(status="failed", evidence="observed")
+        tasks.tell()
+        assert subscriber.types == []
+    tasks.tell()
+    assert subscriber.types == ["message.sent", "message.failed"]
+
+
+def test_many_who_read_on_at_once_tell_nothing_twice(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url)
+    for number in range(20):
+        sent(accept, recipient=f"+1555000{number:04}")
+    in_threads(4, lambda number: telling.note_events())
+    in_threads(4, lambda number: telling.tell_due())
+    assert len(subscriber.told) == len({headers["webhook-id"] for headers, _ in subscriber.told}) == 60
+
+
+def test_a_delivery_that_is_not_taken_holds_up_its_conversation_and_no_other(accept, subscriber, settings):  # noqa: F811
+    settings.EVENT_RETRY_BASE_SECONDS = settings.EVENT_RETRY_CEILING_SECONDS = 3600
+    subscribe(subscriber.url, ["message.sent", "message.delivered"])
+    held = sent(accept)
+    telling.note_events()
+    subscriber.answers = [500]
+    telling.tell_due()
+    sent(accept, recipient="+15550000001")
+    tasks.tell()
+    assert [each["data"]["message"]["id"] == str(held.pk) for each in subscriber.events] == [True, False, False]
+    Delivery.objects.filter(status="waiting").update(next_attempt_at=timezone.now())
+    tasks.tell()
+    assert subscriber.types == [
+        "message.sent",
+        "message.sent",
+        "message.delivered",
+        "message.sent",
+        "message.delivered",
+    ]
+    ids = [headers["webhook-id"] for headers, _ in subscriber.told]
+    assert ids[0] == ids[3]
+
+
+def test_who_was_away_is_told_everything_in_order_once_back(accept, subscriber, settings):  # noqa: F811
+    settings.EVENT_RETRY_BASE_SECONDS, settings.EVENT_RETRY_CEILING_SECONDS = 60, 3600
+    _, secret = subscribe(subscriber.url)
+    subscriber.answers = [503] * 9
+    messages = [sent(accept, recipient=f"+1555000000{number}") for number in range(9)]
+    tasks.tell()
+    assert 5 <= len(subscriber.told) <= 12
+    subscriber.answers.clear()
+    subscriber.told.clear()
+    Subscription.objects.update(retry_at=timezone.now())
+    Delivery.objects.filter(attempts__gt=0).update(next_attempt_at=timezone.now())
+    for _ in range(2):
+        tasks.tell()
+    told = [verified(secret, *each) for each in subscriber.told]
+    for message in messages:
+        of_one = [each for each in told if str(message.conversation_id) in json.dumps(each)]
+        assert [each["type"] for each in of_one] == ["conversation.created", "message.sent", "message.delivered"]
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"delivered"}
+
+
+def test_who_keeps_failing_is_tried_by_one_delivery_at_a_time(accept, subscriber, settings):  # noqa: F811
+    settings.EVENT_RETRY_BASE_SECONDS, settings.EVENT_RETRY_CEILING_SECONDS = 60, 3600
+    subscription, _ = subscribe(subscriber.url, ["message.sent"])
+    for number in range(30):
+        sent(accept, recipient=f"+1555000{number:04}")
+    subscriber.answers = [500] * 30
+    tasks.tell()
+    assert len(subscriber.told) < 12
+    asked = len(subscriber.told)
+    Subscription.objects.update(retry_at=timezone.now())
+    tasks.tell()
+    assert len(subscriber.told) == asked + 1
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.retry_at > timezone.now()) == ("failing", True)
+
+
+def test_a_slow_subscriber_keeps_no_other_waiting(accept, subscriber):  # noqa: F811
+    with listening() as slow:
+        slow.open_door.clear()
+        subscribe(slow.url, ["message.sent"]), subscribe(subscriber.url, ["message.sent"])
+        for number in range(12):
+            sent(accept, recipient=f"+1555000{number:04}")
+        telling.note_events()
+        worker = threading.Thread(target=in_threads, args=(1, lambda number: telling.tell_due()))
+        worker.start()
+        for _ in range(200):
+            if len(subscriber.told) == 12:
+                break
+            threading.Event().wait(0.05)
+        slow.open_door.set()
+        worker.join()
+    assert (len(subscriber.told), len(slow.told)) == (12, 12)
+
+
+def test_who_is_gone_for_good_is_told_nothing_more_and_it_shows(accept, subscriber):  # noqa: F811
+    subscription, _ = subscribe(subscriber.url, ["message.sent"])
+    subscriber.answers = [410]
+    sent(accept)
+    tasks.tell()
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.disabled_because) == ("disabled", "It answered 410 Gone.")
+    tasks.tell()
+    assert len(subscriber.told) == 1
+
+
+def test_who_takes_nothing_for_days_is_disabled_and_enabled_again_gets_all_of_it(accept, subscriber):  # noqa: F811
+    subscription, _ = subscribe(subscriber.url, ["message.sent"])
+    Subscription.objects.update(failing_since=timezone.now() - timedelta(days=6), failures=9)
+    sent(accept)
+    subscriber.answers = [500]
+    tasks.tell()
+    subscription.refresh_from_db()
+    assert subscription.disabled_because.startswith("Nothing was taken since ")
+    sent(accept)
+    tasks.tell()
+    assert len(subscriber.told) == 1
+    subscription.enable()
+    subscription.save()
+    tasks.tell()
+    assert len(subscriber.told) == 3
+
+
+def test_what_is_given_up_lets_the_next_go_and_can_be_replayed(accept, subscriber, settings):  # noqa: F811
+    settings.EVENT_GIVE_UP_SECONDS = 0
+    subscribe(subscriber.url, ["message.sent", "message.delivered"])
+    sent(accept)
+    subscriber.answers = [500]
+    tasks.tell()
+    assert list(Delivery.objects.order_by("sequence").values_list("status", flat=True)) == ["failed", "delivered"]
+    assert Delivery.objects.filter(status="failed").replay() == 1
+    tasks.tell()
+    assert subscriber.types[-1] == "message.sent"
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"delivered"}
+
+
+def test_the_log_says_what_was_answered_and_how_long_it_took(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url, ["message.sent"])
+    subscriber.answers = [503]
+    sent(accept)
+    telling.note_events()
+    delivery = Delivery.objects.get()
+    delivery.write_down(telling.post(delivery))
+    assert (delivery.response_status, delivery.response_text, delivery.error) == (503, "ok", "It answered 503.")
+    assert delivery.duration_ms is not None
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://192.0.2.1/"])
+def test_who_can_not_or_must_not_be_reached_has_the_reason_in_the_log(accept, url):  # noqa: F811
+    subscribe(url, ["message.sent"])
+    sent(accept)
+    telling.note_events()
+    told = telling.post(Delivery.objects.get())
+    assert not told.is_taken
+    assert told.error in ("The connection to the server failed.", "Only https can be fetched.")
+
+
+def test_a_redirect_is_no_way_to_somewhere_else(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url, ["message.sent"])
+    subscriber.answers, subscriber.headers = [307], {"Location": f"{subscriber.url}/elsewhere"}
+    sent(accept)
+    telling.note_events()
+    assert telling.post(Delivery.objects.get()).error == "It answered 307."
+    assert len(subscriber.told) == 1
+
+
+def test_who_asks_for_patience_gets_it(accept, subscriber, settings):  # noqa: F811
+    settings.EVENT_RETRY_CEILING_SECONDS = 3600
+    subscribe(subscriber.url, ["message.sent"])
+    subscriber.answers, subscriber.headers = [429], {"Retry-After": "600"}
+    sent(accept)
+    tasks.tell()
+    assert Delivery.objects.get().next_attempt_at > timezone.now() + timedelta(minutes=9)
+
+
+def test_for_a_day_both_secrets_are_good(accept, subscriber):  # noqa: F811
+    subscription, old = subscribe(subscriber.url, ["message.sent"])
+    new = subscription.new_secret()
+    subscription.save()
+    sent(accept)
+    tasks.tell()
+    assert all(verified(secret, *subscriber.told[0]) for secret in (old, new))
+    assert len(subscription.signing_secrets()) == 2
+
+
+def test_secrets_outlive_a_change_of_the_secret_key_and_are_useless_without_one(subscriber, settings):
+    subscription, secret = subscribe(subscriber.url)
+    assert secret.removeprefix("whsec_") not in subscription.encrypted_secrets
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a-new-key-only-for-tests"
+    assert list(subscription.signing_secrets()) == [secret]
+    settings.SECRET_KEY_FALLBACKS = []
+    assert list(subscription.signing_secrets()) == []
+
+
+def test_what_is_erased_is_gone_from_the_log_too(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url)
+    message = accept()
+    Message.objects.update(status="canceled", next_attempt_at=None)
+    telling.note_events()
+    assert message.conversation.erase()
+    assert not Delivery.objects.exists()
+
+
+def test_changes_of_a_conversation_are_told(client, subscriber):
+    subscribe(subscriber.url)
+    body = {"participant_from": "ann@example.com", "participant_to": "bob@example.com"}
+    made = client.post("/api/v1/conversations/", body, content_type="application/json").json()
+    client.post("/api/v1/conversations/", body, content_type="application/json")
+    path = f"/api/v1/conversations/{made['id']}"
+    for change in ({"title": "Hello"}, {"title": "Hello"}, {"status": "closed"}):
+        client.patch(path, change, content_type="application/json")
+    client.delete(path)
+    tasks.tell()
+    assert subscriber.types == ["conversation.created", "conversation.updated", "conversation.closed"]
+    assert Conversation.objects.get().status == "closed"
+
+
+def test_old_deliveries_are_forgotten(accept, subscriber, settings):  # noqa: F811
+    subscribe(subscriber.url)
+    sent(accept)
+    tasks.tell()
+    Delivery.objects.update(created_at=timezone.now() - timedelta(days=settings.RECEIPT_RETENTION_DAYS + 1))
+    tasks.tell()
+    assert not Delivery.objects.exists()
+    assert MessageEvent.objects.exists()
