@@ -5,6 +5,7 @@ Nothing here names an address, a number or a text.
 """
 
 import hmac
+from collections import Counter
 from collections.abc import Iterator
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from conversations.models.status import Status
 from messaging_project.problems import problem
 from providers import routes
 from providers.models import AccountState
+from webhooks.models import Delivery, Subscription
 
 
 class FromTheDatabase(Collector):
@@ -31,6 +33,8 @@ class FromTheDatabase(Collector):
         yield from queues()
         yield doubts()
         yield accounts()
+        yield subscriptions()
+        yield deliveries()
 
 
 def queues() -> Iterator[GaugeMetricFamily]:
@@ -68,6 +72,23 @@ def accounts() -> GaugeMetricFamily:
             now_in = stopped.get((name, channel), AccountState.State.RUNNING)
             for state in AccountState.State.values:
                 gauge.add_metric([name, channel, state], int(state == now_in))
+    return gauge
+
+
+def subscriptions() -> GaugeMetricFamily:
+    """Return how many subscriptions are in each state."""
+    found = Counter(each.status for each in Subscription.objects.only("disabled_at", "failing_since"))
+    gauge = GaugeMetricFamily("subscriptions", "Who is told of events, by whether they take them.", labels=["status"])
+    for status in ("enabled", "failing", "disabled"):
+        gauge.add_metric([status], found[status])
+    return gauge
+
+
+def deliveries() -> GaugeMetricFamily:
+    """Return how many deliveries wait for a subscriber that is not disabled."""
+    gauge = GaugeMetricFamily("deliveries_waiting", "Events that a subscriber is still to be told.")
+    waiting = Delivery.objects.filter(status=Delivery.Status.WAITING, subscription__disabled_at=None)
+    gauge.add_metric([], waiting.count())
     return gauge
 
 

@@ -1,15 +1,17 @@
-"""The receipts, for whoever has to find out what a provider really said."""
+"""What providers really said, and what subscribers were told, for whoever has to find out."""
 
-from django.contrib import admin
+from typing import Any
+
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import FileResponse, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
 from conversations.admin.reading import ReadOnly
-from webhooks.models import Receipt, Refusal
+from webhooks.models import Delivery, Receipt, Refusal, Subscription
 
 
 @admin.register(Receipt)
@@ -51,3 +53,77 @@ class RefusalAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("hour", "provider", "reason", "count")
     list_filter = ("provider", "reason")
     ordering = ("-hour",)
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(admin.ModelAdmin):
+    """Who is told of what. Clients make and change these over the API; here they are stopped, and started again."""
+
+    list_display = ("url", "client", "status", "failures", "failing_since", "disabled_because", "created_at")
+    list_filter = ("client", ("disabled_at", admin.EmptyFieldListFilter))
+    list_select_related = ("client",)
+    search_fields = ("url",)
+    ordering = ("-created_at",)
+    fields = (
+        "url", "client", "events", "status", "failures", "failing_since", "retry_at",
+        "disabled_at", "disabled_because", "created_at",
+    )  # fmt: skip
+    readonly_fields = fields
+    actions = ("enable", "disable", "replay_failed")
+    view_on_site = False  # the API's page of a row is for programs
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody: the secret is shown to the client who makes one."""
+        return False
+
+    def has_switch_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change subscriptions."""
+        return request.user.has_perm("webhooks.change_subscription")
+
+    @admin.action(description="Enable: what waited is told now", permissions=["switch"])
+    def enable(self, request: HttpRequest, subscriptions: QuerySet[Subscription]) -> None:
+        """Tell the chosen ones again."""
+        for each in subscriptions:
+            each.enable()
+            each.save()
+            self.log_change(request, each, "Enabled.")
+        messages.success(request, f"Enabled: {len(subscriptions)}.")
+
+    @admin.action(description="Disable: nothing more is told, what happens waits", permissions=["switch"])
+    def disable(self, request: HttpRequest, subscriptions: QuerySet[Subscription]) -> None:
+        """Tell the chosen ones nothing more."""
+        for each in subscriptions:
+            each.disable("A member of staff disabled it.")
+            each.save()
+            self.log_change(request, each, "Disabled.")
+        messages.success(request, f"Disabled: {len(subscriptions)}.")
+
+    @admin.action(description="Tell again what was given up", permissions=["switch"])
+    def replay_failed(self, request: HttpRequest, subscriptions: QuerySet[Subscription]) -> None:
+        """Let failed deliveries of the chosen ones be due again."""
+        failed = Delivery.objects.filter(subscription__in=subscriptions, status=Delivery.Status.FAILED)
+        messages.success(request, f"Told again: {failed.replay()}.")
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
+    """Read only: what was told, and how that went. It can be told again."""
+
+    list_display = (
+        "created_at", "event", "subscription", "status", "attempts", "response_status", "duration_ms",
+        "next_attempt_at", "error",
+    )  # fmt: skip
+    list_filter = ("status", "event", "subscription")
+    list_select_related = ("subscription",)
+    ordering = ("-created_at", "-id")
+    show_full_result_count = False
+    actions = ("replay",)
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change subscriptions."""
+        return request.user.has_perm("webhooks.change_subscription")
+
+    @admin.action(description="Tell again", permissions=["replay"])
+    def replay(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        """Let the chosen ones be due again, each in its old place."""
+        messages.success(request, f"Told again: {deliveries.replay()}.")

@@ -11,7 +11,18 @@ from pathlib import Path
 
 import psycopg
 
-from messaging_project.drills import broker, callbacks, database, failover, pace, provider, shipped, web, workers
+from messaging_project.drills import (
+    broker,
+    callbacks,
+    database,
+    failover,
+    pace,
+    provider,
+    shipped,
+    subscriber,
+    web,
+    workers,
+)
 from messaging_project.drills.ground import DRILLS, Drill
 from messaging_project.drills.referee import hold
 from messaging_project.drills.sabotage import BREAKAGES, Breakage
@@ -21,7 +32,7 @@ from messaging_project.local import LocalError
 from messaging_project.local.settings_file import place
 
 # To import them is to register their drills.
-FAMILIES = (workers, web, broker, database, provider, failover, pace, callbacks, shipped)
+FAMILIES = (workers, web, broker, database, provider, failover, pace, callbacks, subscriber, shipped)
 SHORT_ENOUGH_SECONDS = 25.0
 
 

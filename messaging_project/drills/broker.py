@@ -11,7 +11,7 @@ import kombu
 from messaging_project.drills.ground import Ground, drill
 
 RATE = 15.0
-QUEUES = ("sms", "mms", "email", "sweep")
+QUEUES = ("sms", "mms", "email", "sweep", "events")
 RING_MADE_GOOD_SECONDS = 61.0
 # What a worker, a sweeper or beat says of a broker that is not there.
 BROKER_AWAY = (

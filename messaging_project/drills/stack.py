@@ -28,7 +28,7 @@ from messaging_project.local.running import Answer, RunningStack, family, stack_
 from messaging_project.local.servers import LOOPBACK, PostgreSQL, Valkey
 from messaging_project.local.settings_file import look
 
-WORKERS = ("sms", "mms", "email", "sweep")
+WORKERS = ("sms", "mms", "email", "sweep", "events")
 # Times short enough for a drill; every rule between them holds as it does with the shipped ones.
 SHORT_TIMES = {
     "LEASE_SECONDS": "10",

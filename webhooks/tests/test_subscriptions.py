@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from conversations.models import ApiKey, Client
@@ -138,3 +139,28 @@ def test_deliveries_are_replayed_by_name_or_by_time(call, made, accept):  # noqa
     assert call("post", path, {"since": yesterday}).json() == {"replayed": 1}
     assert {each.status for each in Delivery.objects.filter(pk__in=[failed.pk, delivered.pk])} == {"waiting"}
     assert call("post", path, {}).json()["errors"][0]["code"] == "one_of_two"
+
+
+def test_staff_see_who_is_told_what_stop_it_and_tell_it_again(admin_client, made, accept):  # noqa: F811
+    failed = told(made, accept, error="It answered 503.")
+    page = admin_client.get(reverse("admin:webhooks_subscription_change", args=[made["id"]])).text
+    assert URL in page
+    assert "whsec_" not in page
+    changelist, chosen = reverse("admin:webhooks_subscription_changelist"), {"_selected_action": made["id"]}
+    for action, status in (("disable", "disabled"), ("enable", "enabled"), ("replay_failed", "enabled")):
+        admin_client.post(changelist, {"action": action, **chosen})
+        assert Subscription.objects.get().status == status
+    failed.refresh_from_db()
+    assert failed.status == "waiting"
+    assert "It answered 503." in admin_client.get(reverse("admin:webhooks_delivery_changelist")).text
+
+
+def test_prometheus_sees_who_is_told_nothing(client, made, accept):  # noqa: F811
+    told(made, accept, status="waiting", next_attempt_at=timezone.now())
+    read = client.get("/metrics").text
+    assert 'subscriptions{status="enabled"} 1.0' in read
+    assert "deliveries_waiting 1.0" in read
+    Subscription.objects.update(disabled_at=timezone.now())
+    read = client.get("/metrics").text
+    assert 'subscriptions{status="disabled"} 1.0' in read
+    assert "deliveries_waiting 0.0" in read

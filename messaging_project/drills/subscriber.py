@@ -1,0 +1,129 @@
+"""A subscriber that is away, while the worker who tells it is killed."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from messaging_project.drills.ground import Ground, drill
+from messaging_project.drills.stack import SHORT_TIMES
+from messaging_project.local.processes import wait_until
+from messaging_project.local.servers import LOOPBACK, free_port
+
+RATE, AWAY_SECONDS, BACK_SECONDS = 15.0, 20.0, 8.0
+TOLD_WITHIN_SECONDS = 60.0
+# An hour is shortened to seconds, and with it the times between tries.
+TIMES = {"EVENT_TIMEOUT_SECONDS": "2", "EVENT_RETRY_BASE_SECONDS": "0.5", "EVENT_RETRY_CEILING_SECONDS": "3"}
+
+NOW = "SELECT clock_timestamp()"
+HAPPENED = """
+SELECT 'message.' || e.status, m.id::text, count(*) FROM conversations_messageevent e
+JOIN conversations_message m ON m.id = e.message_id
+WHERE e.at >= %s AND 'message.' || e.status = ANY(%s) GROUP BY 1, 2
+UNION ALL
+SELECT 'conversation.' || kind, conversation_id::text, count(*) FROM conversations_conversationevent
+WHERE at >= %s GROUP BY 1, 2"""
+UNENDED = """
+SELECT count(*) FROM conversations_message
+WHERE direction = 'outbound' AND created_at >= %s AND status IN ('pending', 'sending', 'uncertain', 'sent')"""
+
+
+@dataclass
+class Subscriber:
+    """What a subscriber was told, each event once however often it came, in the order in which it first came."""
+
+    secret: str = ""
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    forged: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, headers: dict[str, str], body: bytes) -> None:
+        """Check what came with the library that a subscriber would use, and keep it."""
+        try:
+            event = Webhook(self.secret).verify(body, headers)
+        except WebhookVerificationError:
+            self.forged += 1
+            return
+        with self.lock:
+            self.told.setdefault(headers["webhook-id"], event)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How often each type of event was told of each message or conversation."""
+        counts: dict[tuple[str, str], int] = {}
+        with self.lock:
+            for event in self.told.values():
+                about = event["data"].get("message") or event["data"]["conversation"]
+                counts[event["type"], about["id"]] = counts.get((event["type"], about["id"]), 0) + 1
+        return counts
+
+    def is_in_order(self) -> bool:
+        """Whether each conversation was told in its order."""
+        last: dict[str, int] = {}
+        for event in self.told.values():
+            data = event["data"]
+            name = data["message"]["conversation_id"] if "message" in data else data["conversation"]["id"]
+            if event["sequence"] <= last.get(name, 0):
+                return False
+            last[name] = event["sequence"]
+        return True
+
+
+@contextmanager
+def listening(subscriber: Subscriber, port: int) -> Iterator[None]:
+    """It takes what comes while the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            subscriber.take({name.lower(): value for name, value in self.headers.items()}, body)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@drill("subscriber-away", settings={**SHORT_TIMES, **TIMES}, short=True)
+def subscriber_away(ground: Ground) -> None:
+    """A subscriber is away for an hour, in shortened time, and who tells it is killed twice: it gets every event."""
+    port, subscriber = free_port(), Subscriber()
+    wish = {"url": f"http://{LOOPBACK}:{port}/", "events": ["*"]}
+    made = ground.stack.running.post("/api/v1/subscriptions/", wish).json
+    subscriber.secret, types = made["secret"], made["events"]
+    [[began]] = ground.stack.rows(NOW)
+    with ground.client.load(RATE):
+        with ground.fault():
+            ground.wait(AWAY_SECONDS / 2)
+            ground.stack.signal("events", signal.SIGKILL)
+            ground.wait(AWAY_SECONDS / 2)
+        with listening(subscriber, port):
+            ground.wait(1)
+            ground.stack.signal("events", signal.SIGKILL)
+            ground.wait(BACK_SECONDS)
+    with listening(subscriber, port):
+        wait_until(lambda: not ground.stack.rows(UNENDED, began)[0][0], seconds=TOLD_WITHIN_SECONDS, pause=0.5)
+        happened = {(kind, about): count for kind, about, count in ground.stack.rows(HAPPENED, began, types, began)}
+        wait_until(lambda: subscriber.counts() == happened, seconds=TOLD_WITHIN_SECONDS, pause=0.5)
+    ground.stack.running.call("DELETE", f"/api/v1/subscriptions/{made['id']}")
+    told = subscriber.counts()
+    missing = sum(max(count - told.get(what, 0), 0) for what, count in happened.items())
+    ground.expect(f"{len(happened)} kinds of events are enough to mean anything", len(happened) > 500)
+    ground.expect(f"every event is told: {missing} of {sum(happened.values())} were not", not missing)
+    ground.expect("no event is told under two ids", told == happened)
+    ground.expect("each conversation is told in its order", subscriber.is_in_order())
+    ground.expect(f"every delivery is signed: {subscriber.forged} were not", not subscriber.forged)
