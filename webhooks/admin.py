@@ -126,4 +126,5 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
     @admin.action(description="Tell again", permissions=["replay"])
     def replay(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         """Let the chosen ones be due again, each in its old place."""
-        messages.success(request, f"Told again: {deliveries.replay()}.")
+        chosen = Delivery.objects.filter(pk__in=deliveries.values("pk"))
+        messages.success(request, f"Told again: {chosen.replay()}.")

@@ -9,9 +9,20 @@ from types import SimpleNamespace
 import pytest
 
 from providers import fetch as fetching
-from providers.fetch import Fetched, Refused, Unreachable, fetch, fetch_allow, is_name, is_public
+from providers.fetch import (
+    SHOWN_BYTES,
+    Fetched,
+    Refused,
+    Unreachable,
+    fetch,
+    fetch_allow,
+    is_name,
+    is_public,
+    post,
+)
+from providers.tests import odd_server
 from providers.tests.media_server import certificate, cut_off, drip, file, flood, redirect, serving, silence, tls_server
-from providers.tests.odd_server import answering
+from providers.tests.odd_server import answering, http
 
 CREDENTIALS = ("AC1", "pw")
 BASIC = "Authorization: Basic " + base64.b64encode(b"AC1:pw").decode()
@@ -528,3 +539,42 @@ def test_what_is_named_is_allowed_even_without_debug(settings):
     settings.TWILIO_BASE_URL = settings.SENDGRID_BASE_URL = "http://127.0.0.1:8090"
     settings.FETCH_ALLOW, settings.DEBUG = [" LOCALHOST:9000", ""], False
     assert fetch_allow() == {"localhost:9000"}
+
+
+# --- Posting --------------------------------------------------------------------------------------------------------
+
+
+def posted(answer, headers=None, seconds=5):
+    """What came of posting to a server that answers so, and the requests that it got."""
+    with answering(answer) as server:
+        allow = frozenset({server.url.removeprefix("http://")})
+        return post(f"{server.url}/hook", b'{"a":1}', headers or {}, allow=allow, seconds=seconds), server.requests
+
+
+def test_what_is_posted_arrives_with_its_headers_and_the_answer_is_told():
+    got, [(head, body)] = posted(http(202, "thanks", Retry_After="7"), {"webhook-id": "1"})
+    assert (got.status, got.text, got.retry_after) == (202, "thanks", 7)
+    assert head.startswith(b"POST /hook ")
+    assert b"webhook-id: 1" in head
+    assert body == b'{"a":1}'
+
+
+def test_a_post_reaches_no_private_address_by_a_public_name(resolver, dialled):
+    resolver.answers = [[PUBLIC, PRIVATE]]
+    with pytest.raises(Refused, match="not public"):
+        post("https://shop.example/", b"{}", {}, seconds=5)
+    assert dialled.addresses == []
+
+
+def test_a_post_follows_no_redirect():
+    got, requests = posted(http(307, Location="/elsewhere"))
+    assert (got.status, len(requests)) == (307, 1)
+
+
+def test_a_post_that_nobody_answers_ends_in_time():
+    with pytest.raises(Unreachable, match="too long"):
+        posted(odd_server.silence, seconds=0.3)
+
+
+def test_of_an_answer_without_end_only_the_beginning_is_read():
+    assert len(posted(flood(b"HTTP/1.1 200 OK\r\n\r\n"))[0].text) == SHOWN_BYTES
