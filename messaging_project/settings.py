@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from messaging_project import __version__
 from providers.wire import is_loopback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -217,6 +218,8 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "messaging_project",
     "webhooks",
     "conversations",
@@ -292,9 +295,30 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["conversations.api.limits.RateLimit"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["conversations.api.parsing.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "messaging_project.openapi.schema.Schema",
     "EXCEPTION_HANDLER": "messaging_project.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
     "COMPACT_JSON": True,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Switchboard",
+    "DESCRIPTION": "One API for SMS, MMS and email conversations. Every error is a problem+json with a stable `code`.",
+    "VERSION": __version__,
+    "SERVERS": [{"url": PUBLIC_URL}],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "PREPROCESSING_HOOKS": ["messaging_project.openapi.schema.paths_of_the_api"],
+    "POSTPROCESSING_HOOKS": ["messaging_project.openapi.schema.closed_bodies"],
+    "COMPONENT_SPLIT_REQUEST": False,
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+    },
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0, "tryItOutEnabled": True},
 }
 
 UNSAFE_WITHOUT_DEBUG = {

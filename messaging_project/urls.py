@@ -6,11 +6,16 @@ from django.urls import include, path, re_path
 from conversations.unsubscribe import unsubscribe
 from messaging_project import health
 from messaging_project.metrics import metrics
+from messaging_project.openapi.pages import DocsView, SchemaView, index
 
 admin.site.site_header = admin.site.site_title = "Switchboard"
 admin.site.index_title = "Messages and conversations"
 
 urlpatterns = [
+    path("", index),
+    re_path(r"^api/v1/?$", index),
+    re_path(r"^api/schema/?$", SchemaView.as_view(), name="schema"),
+    re_path(r"^api/docs/?$", DocsView.as_view(url_name="schema")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("conversations.api.urls")),
     path("api/v1/", include("webhooks.urls")),

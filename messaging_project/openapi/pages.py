@@ -1,0 +1,57 @@
+"""The pages that describe the API, and the way to them."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+import messaging_project
+
+# Everything comes from here. The page's library styles its elements one by one.
+POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+
+
+class SchemaView(SpectacularAPIView):
+    """The schema, for whoever asks."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    """The schema as a page to read and to try things out on. It asks nobody but us."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    template_name = "api_docs.html"
+    title = "Switchboard"
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer the page, or with `?script=` what fills it."""
+        response: Response = super().get(request, *args, **kwargs)
+        response["Content-Security-Policy"] = POLICY
+        return response
+
+
+@require_safe
+def index(_: HttpRequest) -> JsonResponse:
+    """Answer what this is, and where to go on."""
+    links = {
+        "docs": "/api/docs",
+        "schema": "/api/schema",
+        "messages": "/api/v1/messages",
+        "conversations": "/api/v1/conversations",
+        "opt_outs": "/api/v1/opt-outs",
+        "subscriptions": "/api/v1/subscriptions",
+        "health": "/health",
+        "admin": "/admin/",
+    }
+    body = {"name": "Switchboard", "version": messaging_project.__version__}
+    absolute = {name: f"{settings.PUBLIC_URL}{path}" for name, path in links.items()}
+    return JsonResponse({**body, "links": absolute}, json_dumps_params={"separators": (",", ":")})
