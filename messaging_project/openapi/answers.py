@@ -118,7 +118,7 @@ class BatchResult(Parts):
 
     status = serializers.IntegerField()
     message = MessageParts(required=False)
-    errors = FieldError(many=True, required=False)
+    errors = FieldError(many=True, required=False)  # type: ignore[assignment]
 
 
 class BatchResults(Parts):
@@ -159,7 +159,7 @@ class OptOutParts(Parts):
     channel_type = Word(Conversation.ChannelType.values)
     our_address = serializers.CharField()
     their_address = serializers.CharField()
-    source = Word(OptOut.Source.values)
+    source = Word(OptOut.Source.values)  # type: ignore[assignment]
     opted_out_at = Time()
     lifted_at = maybe(Time)
     lifted_by = maybe(Word, choices=OptOut.Source.values)
@@ -251,4 +251,4 @@ class Problem(Parts):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     code = serializers.CharField()
-    errors = FieldError(many=True, required=False)
+    errors = FieldError(many=True, required=False)  # type: ignore[assignment]

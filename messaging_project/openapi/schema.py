@@ -63,12 +63,13 @@ class Schema(AutoSchema):
         """The row's."""
         return self.row.summary
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # the library's own signature is this one
         """What the method promises, the scope that it takes, and an example."""
         doc = getattr(self.view, self.method.lower()).__doc__ or ""
         promise = "\n".join(line.strip() for line in doc.strip().splitlines())
+        scope = cast(Any, self.view).scopes[self.method]
         example = curl(self.row, self.method, self.path)
-        return f"{promise}\n\nScope: `{self.view.scopes[self.method]}`\n\n```bash\n{example}\n```"
+        return f"{promise}\n\nScope: `{scope}`\n\n```bash\n{example}\n```"
 
     def get_tags(self) -> list[str]:
         """The row's."""
@@ -173,12 +174,17 @@ def paths_of_the_api(endpoints: list[Any], **_: Any) -> list[Any]:
 
 
 def closed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Hook: bodies take no unknown members, but for those that they say to ignore."""
+    """Hook: bodies take no unknown members, but for those that they say to ignore; choices need no list beside them."""
     shapes = {row.body.__name__: row.body for row in OPERATIONS.values() if row.body}
     for name, shape in shapes.items():
         described = result["components"]["schemas"].get(name.removesuffix("Serializer"))
         if described is not None:
             described["additionalProperties"] = False
+            described.pop("description", None)  # what it is in the code
             ignored = shape.ignored if issubclass(shape, Shape) else ()
             described["properties"] |= {each: {"description": "Accepted and ignored."} for each in ignored}
+    for described in result["components"]["schemas"].values():
+        for each in described.get("properties", {}).values():
+            if "x-spec-enum-id" in each:
+                del each["x-spec-enum-id"], each["description"]
     return result
