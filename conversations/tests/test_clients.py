@@ -129,7 +129,7 @@ def views(patterns):
 
 
 def test_every_method_of_the_api_names_its_scope():
-    open_doors = {"TwilioView", "SendGridView"}
+    open_doors = {"TwilioView", "SendGridView", "SchemaView", "DocsView"}
     for view in views(get_resolver().url_patterns):
         if hasattr(view, "permission_classes") and view.__name__ not in open_doors:
             served = {name.upper() for name in ("get", "post", "put", "patch", "delete") if hasattr(view, name)}
