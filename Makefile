@@ -12,7 +12,7 @@ PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=htt
 
 .DEFAULT_GOAL := help
 .PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo reset \
-	test drill drill-short check
+	test drill drill-short fuzz fuzz-short check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ drill: $(INSTALLED) ## break everything once and compare the books, within half 
 
 drill-short: $(INSTALLED) ## the drills that catch most, within five minutes
 	@.venv/bin/python -m messaging_project.drills --short $(if $(SEED),--seed $(SEED))
+
+fuzz: $(INSTALLED) ## ask the API whatever its schema allows, and what it does not, for ten minutes; SEED=n for that run again
+	@.venv/bin/python -m messaging_project.fuzz $(if $(SEED),--seed $(SEED))
+
+fuzz-short: $(INSTALLED) ## the same for two minutes
+	@.venv/bin/python -m messaging_project.fuzz --seconds 110 $(if $(SEED),--seed $(SEED))
 
 check: $(INSTALLED) ## what must be clean before the tests: ruff, mypy, import-linter, deployment settings
 	.venv/bin/ruff check .

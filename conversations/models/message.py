@@ -250,9 +250,13 @@ class Message(models.Model):
                 fields=["conversation", "type"], condition=Q(status="sending"), name="one_message_in_flight_per_line"
             ),
         ]
+        # The conditions of `messages_due` and `messages_to_expire` name what only their own questions say plainly, so
+        # that a planner whose counts are older than a large batch can't take one for another (see statements.CLAIM).
         indexes = [
             models.Index(
-                fields=["type", "test", "batch", "next_attempt_at"], condition=Q(status="pending"), name="messages_due"
+                fields=["type", "test", "batch", "next_attempt_at"],
+                condition=Q(status="pending", next_attempt_at__isnull=False),
+                name="messages_due",
             ),
             models.Index(
                 fields=["conversation", "type", "created_at", "id"],
@@ -260,7 +264,11 @@ class Message(models.Model):
                 name="messages_waiting_in_line",
             ),
             models.Index(fields=["lease_expires_at"], condition=Q(status="sending"), name="messages_lease_ran_out"),
-            models.Index(fields=["expires_at"], condition=Q(status="pending"), name="messages_to_expire"),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status="pending", expires_at__isnull=False),
+                name="messages_to_expire",
+            ),
             models.Index(fields=["settle_at"], condition=Q(status="uncertain"), name="messages_to_settle"),
             models.Index(fields=["report_due_at"], condition=Q(status="sent"), name="messages_to_ask_about"),
             models.Index(

@@ -3,10 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
-from conversations.models import Message
+from conversations.models import Conversation, Message, statements
 from conversations.models.outcome import Outcome
 from conversations.models.status import Status
 from conversations.tests.conftest import offer
@@ -143,3 +143,41 @@ def test_one_message_can_be_claimed_by_name_and_only_once(accept):
     message, _ = accept(), accept(recipient="+15550000001")
     assert [each.pk for each in Message.objects.claim_one(message, offer())] == [message.pk]
     assert Message.objects.claim_one(message, offer()) == []
+
+
+def many(message, count, **values):
+    """So many like a message, each to somebody else."""
+    pairs = [
+        Conversation(channel_type="sms", participant_from="+15551234567", participant_to=f"+1556{number:07}")
+        for number in range(count)
+    ]
+    for pair in pairs:
+        pair.take_key()
+    Conversation.objects.bulk_create(pairs)
+    fields = {field.attname: getattr(message, field.attname) for field in Message._meta.concrete_fields}
+    del fields["id"]
+    rows = [
+        Message(**{**fields, "conversation_id": pair.pk, "recipient": pair.participant_to, **values}) for pair in pairs
+    ]
+    Message.objects.bulk_create(rows)
+
+
+def rows_looked_at(plan):
+    """How many rows the steps of a plan met."""
+    own = plan["Actual Rows"] + sum(plan.get(f"Rows Removed by {by}", 0) for by in ("Filter", "Join Filter"))
+    return own * plan["Actual Loops"] + sum(map(rows_looked_at, plan.get("Plans", [])))
+
+
+@pytest.mark.parametrize("counted", ["never", "when there was one", "when none waited"])
+def test_a_claim_meets_each_of_a_large_batch_a_few_times_whatever_the_planner_counted_before(accept, counted):
+    message, count = accept(), 2000
+    with connection.cursor() as cursor:
+        if counted == "when none waited":
+            many(message, 100, status="delivered", next_attempt_at=None)
+            Conversation.objects.filter(participant_to__startswith="+1556").delete()
+        if counted != "never":
+            cursor.execute("ANALYZE conversations_message")
+        many(message, count)
+        wanted = {"channel": "sms", "limit": 64, **offer("sms").parameters()}
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statements.CLAIM_DUE}", wanted)
+        assert rows_looked_at(cursor.fetchone()[0][0]["Plan"]) < 20 * count

@@ -8,7 +8,7 @@ from django.conf import settings
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from conversations.api.fields import Attachment, Metadata, Moment, Shape
 from messaging_project.openapi import answers
@@ -70,6 +70,11 @@ class Schema(AutoSchema):
         scope = cast(Any, self.view).scopes[self.method]
         example = curl(self.row, self.method, self.path)
         return f"{promise}\n\nScope: `{scope}`\n\n```bash\n{example}\n```"
+
+    def get_examples(self) -> list[OpenApiExample]:
+        """The row's, of a body."""
+        example = self.row.example
+        return [OpenApiExample(self.row.summary, value=example, request_only=True)] if example is not None else []
 
     def get_tags(self) -> list[str]:
         """The row's."""
