@@ -32,6 +32,7 @@ include-tag = "Conversations"
 checks.use_after_free.enabled = false
 """
 MOST_REFUSED = 0.01
+FEWEST_OF_AN_OPERATION = 10
 
 Counts = Counter[tuple[str, int]]
 
@@ -103,14 +104,26 @@ def table(counts: Counts) -> str:
     return "\n".join([head, *rows])
 
 
+def hardly_asked(counts: Counts) -> tuple[str, int] | None:
+    """The operation that was asked least, where that is too rarely."""
+    asked: Counter[str] = Counter()
+    for (label, _), count in counts.items():
+        asked[label] += count
+    label, least = min(asked.items(), key=lambda each: each[1], default=("nothing", 0))
+    return (label, least) if least < FEWEST_OF_AN_OPERATION else None
+
+
 def verdict(codes: Sequence[int], counts: Counts) -> int:
     """0 when nothing was wrong, and enough of it was really asked; say which."""
     total = sum(counts.values())
     refused = sum(count for (_, status), count in counts.items() if status == 429)
     broken = sum(count for (_, status), count in counts.items() if status >= 500)
     print(f"{total} answers, {broken} of them 5xx, {refused} of them 429.")
-    if not total or refused > MOST_REFUSED * total:
-        print("VOID: the limit answered too often for this to mean anything." if total else "VOID: nothing was asked.")
+    if refused > MOST_REFUSED * total:
+        print("VOID: the limit answered too often for this to mean anything.")
+        return 1
+    if rarely := hardly_asked(counts):
+        print(f"VOID: {rarely[0]} was asked {rarely[1]} times, and at least {FEWEST_OF_AN_OPERATION} are wanted.")
         return 1
     if broken or any(codes):
         print("FAILED: see above.")
