@@ -2,13 +2,13 @@
 
 import json
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from conversations.api.fields import Attachment, Metadata, Moment, Shape
 from messaging_project.openapi import answers
@@ -104,15 +104,28 @@ class Schema(AutoSchema):
             found[status, PROBLEM_JSON] = OpenApiResponse(answers.Problem, description=PROBLEMS[status])
         return found
 
+    def get_examples(self) -> list[OpenApiExample]:
+        """The row's body."""
+        row = self.row
+        return [OpenApiExample(row.name, value=row.example, request_only=True)] if row.example is not None else []
+
     def get_override_parameters(self) -> list[Any]:
         """The row's query, and the header of what can be asked twice."""
-        query = [OpenApiParameter(name=name, type=cast(Any, schema)) for name, schema in self.row.query.items()]
+        query = [asked(self.row, name, schema) for name, schema in self.row.query.items()]
         return [*query, *([IDEMPOTENCY_KEY] if self.row.is_idempotent else [])]
 
     def _resolve_path_parameters(self, variables: list[str]) -> list[JSONSchema]:
         kinds = {"provider": {"type": "string", "enum": ["twilio", "sendgrid"]}}
         an_id = {"type": "string", "format": "uuid"}
         return [{"in": "path", "name": name, "required": True, "schema": kinds.get(name, an_id)} for name in variables]
+
+
+def asked(row: Operation, name: str, schema: JSONSchema) -> OpenApiParameter:
+    """A parameter of an operation's query, with its value in the example where it has one."""
+    example = dict(parse_qsl(row.asks)).get(name)
+    value = int(example) if example and schema["type"] == "integer" else example
+    examples = [OpenApiExample(name, value=value)] if example else []
+    return OpenApiParameter(name=name, type=cast(Any, schema), examples=examples)
 
 
 def problems_of(row: Operation, path: str) -> set[int]:
