@@ -1,4 +1,4 @@
-"""The API as a file of requests to send one by one, in the format of JetBrains' HTTP client and VS Code's REST Client."""
+"""The API as a file of requests to send one by one, for JetBrains' HTTP client and VS Code's REST Client."""
 
 import json
 from collections.abc import Iterator, Mapping
