@@ -46,18 +46,12 @@ def path_parameters(path: str) -> list[str]:
 
 def request(path: str, method: str, operation: Mapping[str, Any]) -> str:
     """Return one request of the file."""
-    parameters = operation.get("parameters", [])
-    asks = {each["name"]: example(each) for each in parameters if each["in"] == "query" and "examples" in each}
+    schemas = {each["name"]: each["schema"] for each in operation.get("parameters", []) if each["in"] == "query"}
+    asks = {name: schema["example"] for name, schema in schemas.items() if "example" in schema}
     target = path.replace("{", "{{").replace("}", "}}") + (f"?{urlencode(asks)}" if asks else "")
     lines = [f"### {operation['summary']}", f"# @name {operation['operationId']}"]
     lines += [f"{method.upper()} {{{{host}}}}{target}", "Authorization: Bearer {{key}}"]
     if body := operation.get("requestBody"):
-        text = json.dumps(example(body["content"][JSON]), ensure_ascii=False, indent=2)
-        lines += [f"Content-Type: {JSON}", "", text]
+        [example] = body["content"][JSON]["examples"].values()
+        lines += [f"Content-Type: {JSON}", "", json.dumps(example["value"], ensure_ascii=False, indent=2)]
     return "\n".join(lines) + "\n"
-
-
-def example(described: Mapping[str, Any]) -> Any:
-    """Return the one example of a parameter or body."""
-    [found] = described["examples"].values()
-    return found["value"]

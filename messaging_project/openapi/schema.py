@@ -123,9 +123,9 @@ class Schema(AutoSchema):
 def asked(row: Operation, name: str, schema: JSONSchema) -> OpenApiParameter:
     """A parameter of an operation's query, with its value in the example where it has one."""
     example = dict(parse_qsl(row.asks)).get(name)
-    value = int(example) if example and schema["type"] == "integer" else example
-    examples = [OpenApiExample(name, value=value)] if example else []
-    return OpenApiParameter(name=name, type=cast(Any, schema), examples=examples)
+    if example:
+        schema = {**schema, "example": int(example) if schema["type"] == "integer" else example}
+    return OpenApiParameter(name=name, type=cast(Any, schema))
 
 
 def problems_of(row: Operation, path: str) -> set[int]:
