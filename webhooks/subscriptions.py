@@ -78,6 +78,8 @@ class Events(serializers.ListField):
             self.fail("not_a_list")
         if data == ["*"]:
             return list(EVENT_TYPES)
+        if len(data) > len(EVENT_TYPES):
+            self.fail("max_length", max_length=len(EVENT_TYPES))
         named = super().to_internal_value(data)
         if not named:
             self.fail("empty")
