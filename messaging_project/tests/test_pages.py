@@ -57,8 +57,8 @@ class Shell:
         give_up_at = time.monotonic() + SECONDS
         while not re.search(pattern, self.shown.read_text()[begin:], re.DOTALL):
             shown = self.shown.read_text()[begin:]
-            assert self.bash.poll() is None, f"The shell ended with {self.bash.returncode}:\n{shown}"
-            assert time.monotonic() < give_up_at, f"Expected:\n{expected}\nShown:\n{shown}"
+            assert self.bash.poll() is None, f"The shell ended with {self.bash.returncode}:\n{shown[-2000:]}"
+            assert time.monotonic() < give_up_at, f"Expected:\n{expected}\nShown:\n{shown[-2000:]}"
             time.sleep(0.2)
             again()
 
@@ -80,6 +80,7 @@ def only_reads(block):
     return block.startswith("curl") and " -X " not in block
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", ["send-your-first-message.md", "receive-replies.md"])
 def test_the_blocks_of_a_page_do_what_it_says(stack, shell, page):
     text = (CHECKOUT / "docs" / page).read_text().replace("127.0.0.1:9000", f"127.0.0.1:{free_port()}")
