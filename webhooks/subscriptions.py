@@ -77,6 +77,8 @@ class Events(serializers.ListField):
         """Return the types in their usual order. Raises a validation error."""
         if not isinstance(data, list):
             self.fail("not_a_list")
+        if len(data) > len(EVENT_TYPES):
+            self.fail("max_length", max_length=len(EVENT_TYPES))
         named = super().to_internal_value(data)
         if not named:
             self.fail("empty")
@@ -87,14 +89,14 @@ class NewSubscription(Shape):
     """The body of a new subscription."""
 
     url = SubscriberURL(max_length=2048)
-    events = Events(child=Choice([*EVENT_TYPES, EVERY_TYPE]))
+    events = Events(child=Choice([*EVENT_TYPES, EVERY_TYPE]), max_length=len(EVENT_TYPES))
 
 
 class SubscriptionChange(Shape):
     """The body of a change; what is left out stays."""
 
     url = SubscriberURL(max_length=2048, required=False)
-    events = Events(child=Choice([*EVENT_TYPES, EVERY_TYPE]), required=False)
+    events = Events(child=Choice([*EVENT_TYPES, EVERY_TYPE]), max_length=len(EVENT_TYPES), required=False)
     enabled = Flag(required=False)
 
 

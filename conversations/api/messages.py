@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -125,7 +125,7 @@ class MessageView(APIView):
 
     def patch(self, request: Request, message_id: Any) -> Response:
         """Change the body or the time of a message that waits. Raises `NotPending`."""
-        message = visible(request, message_id)
+        message = changeable(request, message_id)
         body = ChangeRequest(data=request.data, context={"message": message})
         body.is_valid(raise_exception=True)
         changed = Message.objects.change(message.pk, name_of(request), body.validated_data)
@@ -143,7 +143,7 @@ class MessageStatusView(APIView):
         """Set the status by hand. Raises `NotPending` while a worker has the message."""
         body = StatusRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        message = visible(request, message_id)
+        message = changeable(request, message_id)
         status, metadata = Status(body.validated_data["status"]), body.validated_data.get("metadata")
         told = Message.objects.tell(message.pk, name_of(request), status, metadata)
         if told is None:
@@ -158,7 +158,7 @@ class MessageRetryView(APIView):
 
     def post(self, request: Request, message_id: Any) -> Response:
         """Queue it again. Raises `NotRetryable`."""
-        message = visible(request, message_id)
+        message = changeable(request, message_id)
         again = Message.objects.retry(message.pk, name_of(request))
         if again is None:
             raise NotRetryable(visible(request, message_id))
@@ -172,7 +172,7 @@ class MessageCancelView(APIView):
 
     def post(self, request: Request, message_id: Any) -> Response:
         """Cancel it, also a second time. Raises `NotPending`."""
-        message = visible(request, message_id)
+        message = changeable(request, message_id)
         canceled = Message.objects.cancel(message.pk, name_of(request))
         if canceled is None:
             raise NotPending(visible(request, message_id))
@@ -193,6 +193,15 @@ class MessageEventsView(APIView):
 def visible(request: Request, message_id: Any) -> Message:
     """Return a message that the client sees. Raises `Http404`."""
     return get_object_or_404(Message.objects.visible_to(request.user), pk=message_id)
+
+
+def changeable(request: Request, message_id: Any) -> Message:
+    """Return a message that the client may change. Raises `Http404`, `PermissionDenied` for what was written to it."""
+    message = visible(request, message_id)
+    is_sent = message.direction == Message.Direction.OUTBOUND
+    if is_sent and not cast(Any, request.user).may_send_from(message.sender):
+        raise PermissionDenied("Another client sends this message; it can be read here.", code="foreign_sender")
+    return message
 
 
 def name_of(request: Request) -> str:

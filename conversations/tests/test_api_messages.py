@@ -368,6 +368,22 @@ def test_a_bad_query_value_is_422(client, query):
     assert {loc[0] for loc, _ in errors} == {"query"}
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2020-01-01T00:00:00Z",
+        "2020-01-01t00:00:00.123456789z",
+        "2020-01-01T00:00:00%2B01:00",
+        "2020-01-01T00:00:00+01:00",
+        "2020-01-01 00:00:00+01:00",
+        "2020-01-01 00:00:00-01:00",
+    ],
+)
+def test_a_time_is_taken_in_every_spelling_of_rfc_3339(client, accept, time):
+    accept()
+    assert client.get(f"/api/v1/messages/?created_after={time}").json()["total"] == 1
+
+
 def test_a_synchronous_send_answers_with_the_status_reached(send, rung, providers, settings):
     settings.SYNC_MESSAGE_PROCESSING = True
     other = Conversation.objects.count()

@@ -2,7 +2,7 @@
 
 import json
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
@@ -71,11 +71,6 @@ class Schema(AutoSchema):
         example = curl(self.row, self.method, self.path)
         return f"{promise}\n\nScope: `{scope}`\n\n```bash\n{example}\n```"
 
-    def get_examples(self) -> list[OpenApiExample]:
-        """The row's, of a body."""
-        example = self.row.example
-        return [OpenApiExample(self.row.summary, value=example, request_only=True)] if example is not None else []
-
     def get_tags(self) -> list[str]:
         """The row's."""
         return [self.row.tag]
@@ -109,15 +104,28 @@ class Schema(AutoSchema):
             found[status, PROBLEM_JSON] = OpenApiResponse(answers.Problem, description=PROBLEMS[status])
         return found
 
+    def get_examples(self) -> list[OpenApiExample]:
+        """The row's body."""
+        row = self.row
+        return [OpenApiExample(row.name, value=row.example, request_only=True)] if row.example is not None else []
+
     def get_override_parameters(self) -> list[Any]:
         """The row's query, and the header of what can be asked twice."""
-        query = [OpenApiParameter(name=name, type=cast(Any, schema)) for name, schema in self.row.query.items()]
+        query = [asked(self.row, name, schema) for name, schema in self.row.query.items()]
         return [*query, *([IDEMPOTENCY_KEY] if self.row.is_idempotent else [])]
 
     def _resolve_path_parameters(self, variables: list[str]) -> list[JSONSchema]:
         kinds = {"provider": {"type": "string", "enum": ["twilio", "sendgrid"]}}
         an_id = {"type": "string", "format": "uuid"}
         return [{"in": "path", "name": name, "required": True, "schema": kinds.get(name, an_id)} for name in variables]
+
+
+def asked(row: Operation, name: str, schema: JSONSchema) -> OpenApiParameter:
+    """A parameter of an operation's query, with its value in the example where it has one."""
+    example = dict(parse_qsl(row.asks)).get(name)
+    if example:
+        schema = {**schema, "example": int(example) if schema["type"] == "integer" else example}
+    return OpenApiParameter(name=name, type=cast(Any, schema))
 
 
 def problems_of(row: Operation, path: str) -> set[int]:
