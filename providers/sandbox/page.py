@@ -68,7 +68,8 @@ class PageDoor:
         """200 `{"messages": [text_row or mail_row], "more"}`, newest first, of one `phone` `with` one number of ours,
         or of one `mailbox`: those before the id in `before`, else the newest.
         """
-        query, kind = request.query, cast(Kind, "mailbox" if "mailbox" in request.query else "phone")
+        query = request.query
+        kind: Kind = "mailbox" if "mailbox" in query else "phone"
         address = query.get(kind, "")
         person = self._people.find(kind, address)
         entries: Iterator[Entry] = reversed(person.threads.get(query.get("with", ""), []) if person else [])

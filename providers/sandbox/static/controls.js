@@ -57,7 +57,7 @@ async function order(name) {
   await doing(() => post("/faults", wish), `${wish.count} × ${name.replaceAll("_", " ")} for the next ${WHOSE[wish.provider]}.`);
 }
 
-const change = (dials) => doing(() => post("/settings", dials), "Set.");
+const change = (dials) => doing(() => post("/settings", dials), "Turned.");
 
 async function doing(work, sentence) {
   try {

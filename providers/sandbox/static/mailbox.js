@@ -52,9 +52,9 @@ function line(row) {
   if (row.chosen) link.setAttribute("aria-current", "true");
   link.append(
     make("b", {}, row.direction === "inbound" ? `To ${row.to}` : row.from),
-    make("time", { dateTime: row.at, title: exact(row.at) }, when(row.at)),
     make("span", { className: "subject" }, row.subject || "(no subject)"),
     make("span", { className: "preview" }, row.preview),
+    make("time", { dateTime: row.at, title: exact(row.at) }, when(row.at)),
   );
   return make("li", { className: row.direction === "inbound" ? "mine" : "" }, link);
 }

@@ -33,8 +33,8 @@ function line(person) {
   link.append(
     make("span", { className: `avatar ${person.kind}`, ariaHidden: "true" }, person.kind === "phone" ? "☏" : "✉"),
     make("b", {}, person.address),
-    make("time", { dateTime: person.last.at, title: exact(person.last.at) }, when(person.last.at)),
     make("span", { className: "preview" }, who + person.last.text),
+    make("time", { dateTime: person.last.at, title: exact(person.last.at) }, when(person.last.at)),
   );
   return make("li", {}, link);
 }

@@ -21,6 +21,7 @@ const drafts = new Map();
 let address = "";
 let ours = "";
 let pages = new Pages({});
+let isAtEnd = true;
 
 export async function showPhone(theirs, number) {
   drafts.set(`${address} ${ours}`, byId("body").value);
@@ -43,8 +44,6 @@ export async function refreshPhone() {
 }
 
 function draw() {
-  const box = byId("log-box");
-  const wasAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
   byId("clock").textContent = clock(Date.now());
   byId("earlier").hidden = !pages.more;
   byId("empty").hidden = pages.rows.length > 0;
@@ -53,7 +52,6 @@ function draw() {
     + "and the answer appears here.";
   drawLines();
   reconcile(byId("log"), withDays(pages.rows), bubble, (node, row) => row.id && setStatus(node, row));
-  if (wasAtEnd) toTheEnd();
 }
 
 function drawLines() {
@@ -97,7 +95,7 @@ function setStatus(node, row) {
 
 function medium({ url, content_type: type }) {
   if (url.startsWith("/") && PICTURES.test(type)) {
-    return make("img", { src: url, alt: "Picture", loading: "lazy" });
+    return make("img", { src: url, alt: "Picture" });
   }
   const name = url.startsWith("/") ? type : new URL(url).host;
   const link = make("a", { className: "medium", href: url, target: "_blank", rel: "noopener noreferrer" });
@@ -159,9 +157,27 @@ function grow() {
   body.style.height = `${Math.min(body.scrollHeight, 120)}px`;
 }
 
-const toTheEnd = () => { byId("log-box").scrollTop = byId("log-box").scrollHeight; };
+function toTheEnd() {
+  isAtEnd = true;
+  byId("log-box").scrollTop = byId("log-box").scrollHeight;
+}
+
+// Whoever reads at the end stays there when a text comes or a picture has loaded; who reads further up is left there.
+function stayAtEnd() {
+  const box = byId("log-box");
+  let top = 0;
+  box.addEventListener("scroll", () => {
+    const isNear = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+    // What grows below does not scroll up: only a reader does.
+    isAtEnd = isNear || (isAtEnd && box.scrollTop >= top);
+    top = box.scrollTop;
+  });
+  new ResizeObserver(() => isAtEnd && toTheEnd()).observe(byId("log"));
+  new ResizeObserver(() => isAtEnd && toTheEnd()).observe(box);
+}
 
 export function listenToPhone() {
+  stayAtEnd();
   byId("ours").addEventListener("change", (event) => { location.hash = href("phone", address, event.target.value); });
   byId("earlier").addEventListener("click", () => pages.earlier().then(draw, (problem) => say(problem.message, true)));
   byId("picture").addEventListener("change", choose);
