@@ -96,7 +96,7 @@ def test_an_answer_from_the_mailbox_joins_the_conversation_of_the_mail(stack, pa
     page.get_by_role("heading", name="Your order").wait_for()
     page.frame_locator("#html").locator("b", has_text="left").wait_for()
     page.get_by_label("Your answer").fill("Thank you!")
-    page.get_by_role("button", name="Answer").click()
+    page.get_by_role("button", name="Answer", exact=True).click()
     [answer] = wait_until(lambda: received(stack, "ann@phone.example"))
     assert answer["conversation_id"] == message(stack, sent)["conversation_id"]
     assert (answer["parent_id"], answer["subject"]) == (sent, "Re: Your order")

@@ -12,6 +12,7 @@ const TROUBLE = new Set(["bounce", "dropped", "lost", "refused"]);
 
 const drafts = new Map();
 let address = "";
+let wanted = "";
 let opened = null;
 let pages = new Pages({});
 
@@ -22,20 +23,24 @@ export async function showMailbox(theirs, id) {
     byId("mails").replaceChildren();
   }
   address = theirs;
+  wanted = id;
   byId("mailbox-title").textContent = address;
   byId("back").href = href("mailbox", address);
   byId("mailbox").classList.toggle("reading", Boolean(id));
+  opened = null;
+  byId("opened").hidden = true;
   await refreshMailbox();
-  const newest = pages.rows.at(-1)?.id;
-  // Where both fit beside each other, there is always one open.
-  const wanted = id || (matchMedia("(min-width: 900px)").matches ? newest : "");
-  await open(wanted);
 }
 
 export async function refreshMailbox() {
   const asked = pages;
   await asked.refresh();
-  if (asked === pages) draw();
+  if (asked !== pages) return;
+  // Where both fit beside each other, there is always one open.
+  const newest = matchMedia("(min-width: 900px)").matches ? pages.rows.at(-1)?.id : "";
+  const id = wanted || opened?.id || newest;
+  if (id && id !== opened?.id) await open(id);
+  draw();
 }
 
 function draw() {
@@ -60,10 +65,12 @@ function line(row) {
 }
 
 async function open(id) {
-  byId("opened").hidden = !id;
-  if (!id) opened = null;
-  if (!id || opened?.id === id) return draw();
-  opened = await get(`/messages/${encodeURIComponent(id)}`, { mailbox: address });
+  const asked = pages;
+  const mail = await get(`/messages/${encodeURIComponent(id)}`, { mailbox: address });
+  // Another one was asked for meanwhile.
+  if (asked !== pages || (wanted && wanted !== id)) return;
+  opened = mail;
+  byId("opened").hidden = false;
   byId("subject").textContent = opened.subject || "(no subject)";
   byId("from").textContent = opened.from;
   byId("to").textContent = opened.to;
@@ -73,7 +80,6 @@ async function open(id) {
   byId("files").replaceChildren(...opened.attachments.map((name) => make("li", {}, name)));
   byId("as").hidden = !opened.has_html;
   showAs(opened.has_html ? "html" : "text");
-  return draw();
 }
 
 function drawStatus(row) {

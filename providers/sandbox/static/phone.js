@@ -128,10 +128,12 @@ async function submit() {
   const [body, file] = [byId("body").value, byId("picture").files[0]];
   if (isSending || (!body.trim() && !file)) return;
   isSending = true;
+  const asked = pages;
   try {
     await send(body, file);
-    byId("body").value = "";
-    choose();
+    if (asked === pages) byId("body").value = "";
+    else drafts.delete(`${asked.query.phone} ${asked.query.with}`);
+    forgetPicture();
     grow();
   } catch (problem) {
     say(problem.message, true);
