@@ -23,8 +23,8 @@ EVIL_HTML = (
     "<script>alert(6)</script><img src=x onerror=alert(7)><svg onload=alert(8)></svg>"
     "<iframe src='javascript:alert(9)'></iframe><form action='javascript:alert(10)'><button>Go</button></form>"
     "<meta http-equiv=refresh content='0;url=javascript:alert(11)'>"
-    "<img src='http://192.0.2.1/seen.gif'><link rel=stylesheet href='http://192.0.2.1/seen.css'>"
-    "<style>body { background: url(http://192.0.2.1/seen.png) }</style>"
+    "<img src='ELSEWHERE/img/icon-yes.svg'><link rel=stylesheet href='ELSEWHERE/css/base.css'>"
+    "<style>body { background: url(ELSEWHERE/img/icon-no.svg) }</style>"
     "<a href='javascript:alert(12)' target=_blank>Here</a>"
 )
 
@@ -73,9 +73,12 @@ def test_a_picture_from_the_phone_comes_in_as_an_mms(stack, page):
     look_at(page, stack, "phone", number)
     page.locator("#picture").set_input_files({"name": "door.png", "mimeType": "image/png", "buffer": PNG})
     write(page, "This door?")
-    page.locator("#log img").wait_for()
-    [inbound] = wait_until(lambda: received(stack, number))
-    assert (inbound["type"], inbound["body"], len(inbound["attachments"])) == ("mms", "This door?", 1)
+    page.locator("#log li.mine img").wait_for()
+    bubble(page, "This door?", "sent")
+    write(page, "Or the next?")
+    bubble(page, "Or the next?", "sent")
+    texts = [(each["type"], each["body"], len(each["attachments"])) for each in received(stack, number)]
+    assert texts == [("sms", "Or the next?", 0), ("mms", "This door?", 1)]
 
 
 def test_after_stop_on_the_phone_nothing_is_sent_until_start(stack, page):
@@ -148,7 +151,9 @@ def test_what_people_write_is_shown_and_never_run(stack, page):
     for payload in PAYLOADS:
         page.locator("#log li").get_by_text(payload, exact=True).wait_for()
     name = '"<img src=x onerror=alert(13)>" <eve@phone.example>'
-    evil = {"html": EVIL_HTML, "body": PAYLOADS[1], "subject": PAYLOADS[0], "from": name, "to": "shop@example.com"}
+    # Another origin that does answer: what was got from it would be seen.
+    html = EVIL_HTML.replace("ELSEWHERE", f"{stack.url}/static/admin")
+    evil = {"html": html, "body": PAYLOADS[1], "subject": PAYLOADS[0], "from": name, "to": "shop@example.com"}
     files = [{"filename": PAYLOADS[1], "content_base64": "eA=="}]
     stack.post(f"{stack.sandbox_url}/inbound", {"type": "email", "attachments": files, **evil})
     look_at(page, stack, "mailbox", "eve@phone.example")
