@@ -141,6 +141,18 @@ def test_a_fault_from_the_dial_is_met_and_one_that_was_not_met_is_taken_back(sta
     assert message(stack, unmet)["attempts"] == 1
 
 
+def test_on_a_narrow_screen_one_part_is_shown_at_a_time_and_nothing_sticks_out(stack, page):
+    page.set_viewport_size({"width": 420, "height": 800})
+    look_at(page, stack, "phone", "+15557100006")
+    write(page, "A long word: " + "x" * 200)
+    bubble(page, "A long word", "sent")
+    for part, shown in (("People", "#people"), ("Faults", "#controls"), ("Screen", "#phone")):
+        page.get_by_role("navigation", name="Parts of the page").get_by_role("button", name=part).click()
+        page.locator(shown).wait_for()
+        assert [each for each in ("#people", "#controls", "#phone") if page.locator(each).is_visible()] == [shown]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") is True
+
+
 def test_what_people_write_is_shown_and_never_run(stack, page):
     number = "+15557100005"
     asked = []

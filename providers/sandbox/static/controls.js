@@ -5,6 +5,8 @@ import { byId, make, reconcile, say } from "./dom.js";
 
 const WHOSE = { twilio: "texts", sendgrid: "mails" };
 
+const plain = (name) => name.replaceAll("_", " ");
+
 export async function refreshControls() {
   draw(await get("/controls"));
 }
@@ -20,19 +22,22 @@ function draw({ faults, waiting, dials }) {
   byId("normal").disabled = count + turned === 0;
   const mood = byId("mood");
   mood.classList.toggle("trouble", count + turned > 0);
-  const words = [count && `${count} ${count > 1 ? "faults wait" : "fault waits"}`, turned && `${turned} ${turned > 1 ? "dials" : "dial"} turned`];
+  const words = [
+    count && `${count} ${count > 1 ? "faults wait" : "fault waits"}`,
+    turned && `${turned} ${turned > 1 ? "dials" : "dial"} turned`,
+  ];
   const sentence = words.filter(Boolean).join(", ") || "All is normal";
   if (mood.textContent !== sentence) mood.textContent = sentence;
 }
 
 function fault({ fault: name, what }) {
-  const button = make("button", { type: "button" }, make("code", {}, name.replaceAll("_", " ")), make("span", {}, what));
+  const button = make("button", { type: "button" }, make("code", {}, plain(name)), make("span", {}, what));
   button.addEventListener("click", () => order(name));
   return make("li", {}, button);
 }
 
 function wait({ provider, fault: name, count }) {
-  return make("li", {}, `${count} × `, make("code", {}, name.replaceAll("_", " ")), ` for ${WHOSE[provider]}`);
+  return make("li", {}, `${count} × `, make("code", {}, plain(name)), ` for ${WHOSE[provider]}`);
 }
 
 function dial(row) {
@@ -54,7 +59,8 @@ async function order(name) {
   const form = byId("order");
   if (!form.reportValidity()) return;
   const wish = { provider: form.elements.provider.value, fault: name, count: byId("count").valueAsNumber };
-  await doing(() => post("/faults", wish), `${wish.count} × ${name.replaceAll("_", " ")} for the next ${WHOSE[wish.provider]}.`);
+  const sentence = `${wish.count} × ${plain(name)} for the next ${WHOSE[wish.provider]}.`;
+  await doing(() => post("/faults", wish), sentence);
 }
 
 const change = (dials) => doing(() => post("/settings", dials), "Turned.");

@@ -128,7 +128,8 @@ function quoted() {
 }
 
 export function listenToMailbox() {
-  byId("earlier-mails").addEventListener("click", () => pages.earlier().then(draw, (problem) => say(problem.message, true)));
+  const earlier = () => pages.earlier().then(draw, (problem) => say(problem.message, true));
+  byId("earlier-mails").addEventListener("click", earlier);
   for (const button of byId("as").querySelectorAll("button")) {
     button.addEventListener("click", () => showAs(button.dataset.as));
   }

@@ -33,7 +33,12 @@ function first() {
 
 function view(name) {
   document.body.dataset.view = name;
-  for (const button of document.querySelectorAll(".views button")) button.ariaPressed = String(button.dataset.view === name);
+  for (const button of document.querySelectorAll(".views button")) {
+    button.ariaPressed = String(button.dataset.view === name);
+  }
+  // The link that led here may have gone with its part of the page.
+  const focused = document.activeElement;
+  if (focused && focused !== document.body && !focused.offsetParent) byId("screen").focus();
 }
 
 async function show() {

@@ -79,8 +79,8 @@ function bubble(row) {
   if (row.day) return make("li", { className: "day" }, row.day);
   const theirs = row.direction === "inbound";
   const node = make("li", { className: theirs ? "mine" : "" });
-  const content = make("div", { className: "bubble" }, make("span", { className: "hidden" }, theirs ? "You: " : `${row.from}: `));
-  content.append(...row.media.map(medium));
+  const who = make("span", { className: "hidden" }, theirs ? "You: " : `${row.from}: `);
+  const content = make("div", { className: "bubble" }, who, ...row.media.map(medium));
   if (row.body) content.append(make("p", {}, row.body));
   node.append(content, make("small", { title: exact(row.at) }));
   setStatus(node, row);
@@ -99,7 +99,8 @@ function medium({ url, content_type: type }) {
   }
   const name = url.startsWith("/") ? type : new URL(url).host;
   const link = make("a", { className: "medium", href: url, target: "_blank", rel: "noopener noreferrer" });
-  link.append(make("span", { ariaHidden: "true" }, "🖼"), make("span", {}, `Attachment on ${name}`, make("i", {}, url)));
+  const icon = make("span", { ariaHidden: "true" }, "🖼");
+  link.append(icon, make("span", {}, `Attachment on ${name}`, make("i", {}, url)));
   return link;
 }
 
@@ -193,6 +194,7 @@ export function listenToPhone() {
   });
   for (const chip of document.querySelectorAll("[data-word]")) {
     const word = chip.dataset.word;
-    chip.addEventListener("click", () => send(word).then(() => say(AFTER[word]), (problem) => say(problem.message, true)));
+    const done = () => say(AFTER[word]);
+    chip.addEventListener("click", () => send(word).then(done, (problem) => say(problem.message, true)));
   }
 }
