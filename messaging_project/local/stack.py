@@ -375,12 +375,16 @@ def introduction(settings: Settings, *, strange_admin: bool) -> str:
 
     flower = f"http://127.0.0.1:{settings.ports['FLOWER_PORT']}"
     first_curl = FIRST_CURL.format(url=settings.url)
+    sandbox = [
+        f"Phone    {settings.sandbox_url}/  text yourself and answer, without an account anywhere",
+        f"Sandbox  {settings.sandbox_url}/ledger  what the providers were asked",
+    ]
     lines = [
         "Everything is up.",
         f"API      {settings.url}/api/v1/messages/",
         f"Admin    {settings.url}/admin/  {password('ADMIN_PASSWORD')}",
         f"Flower   {flower}  {password('FLOWER_PASSWORD')}",
-        *([f"Sandbox  {settings.sandbox_url}/ledger  what the providers were asked"] if settings.uses_sandbox else []),
+        *(sandbox if settings.uses_sandbox else []),
         *(["The API wants a key:", MAKE_A_KEY] if needs_key(settings.url) else ["Try first:", first_curl]),
     ]
     return "\n".join(lines)

@@ -395,6 +395,14 @@ def test_a_password_that_does_not_hold_is_not_announced(tmp_path):
     assert password not in introduction(settings, strange_admin=True)
 
 
+def test_a_newcomer_is_told_where_the_phone_is_while_the_sandbox_plays_a_provider(tmp_path):
+    settings = prepare(stack_environment(tmp_path))
+    assert f"Phone    {settings.sandbox_url}/ " in introduction(settings, strange_admin=False)
+    for name in ("TWILIO_BASE_URL", "SENDGRID_BASE_URL"):
+        settings.environment[name] = "https://provider.example"
+    assert "Phone" not in introduction(settings, strange_admin=False)
+
+
 @pytest.mark.django_db
 def test_a_given_admin_password_replaces_the_one_that_was_there(monkeypatch):
     for password in ("first-one", "second-one"):

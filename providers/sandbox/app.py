@@ -2,8 +2,10 @@
 
 Beside the providers' own paths it has these:
 
-    GET    /           what it is
-    GET    /ledger     {"requests": [{"message_id", "attempt", "provider", "provider_message_id", "from", "to", "at"}]},
+    GET    /           what it is; a browser gets a page with everybody's phone and mailbox
+    GET    /help       what it is, for a browser, too
+    GET    /ledger     {"phone": where people see the same,
+                       "requests": [{"message_id", "attempt", "provider", "provider_message_id", "from", "to", "at"}]},
                        oldest first; ?message_id= picks one message
     GET    /faults     {"faults": [{"provider", "fault"}]}: what the next send requests will meet
     POST   /faults     {"provider", "fault", "count": 1} orders some; providers.sandbox.faults.FAULTS lists them
@@ -15,6 +17,9 @@ Beside the providers' own paths it has these:
                        URL would have it; {"activity_lag_ms"}: how long until SendGrid's Email Activity shows a mail;
                        {"activity_per_minute"}, 6 at first: how many requests that takes. The others but the times are
                        0 at first; answers the times and what is not as at first
+    DELETE /settings   turns them back to where they were at the start
+    GET    /controls   {"faults": [{"fault", "what"}], "waiting": [{"provider", "fault", "count"}], "dials": [{"name",
+                       "value", "first", "largest", "what"}]}: all there is to order and to turn, and how it stands
     POST   /inbound    somebody writes to us: {"type": "sms", "mms" or "email", "from", "to", "body", "count": 1,
                        "wait": false}; for sms and mms "opt_out_type" (STOP, START, HELP); for email "subject", "html",
                        "in_reply_to", "references", "auto_submitted" and "raw": true for raw MIME; for mms (by default a
@@ -23,23 +28,31 @@ Beside the providers' own paths it has these:
                        with "callbacks": the HTTP status of each delivery, null for no answer, none when dropped
     GET    /inbound    {"messages": [{"type", "id", "from", "to", "at", "told"}]}, oldest first; SMS and MMS are in
                        Twilio's own list, too
+
+A page of another site can ask for none of it (`providers.sandbox.guard`), and what is posted must be called
+application/json. `providers.sandbox.page` says what the page for people asks for.
 """
 
 import contextlib
 import errno
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
 
 from aiohttp import web
 
 from providers.sandbox.callbacks import SendGridCallbacks, TwilioCallbacks, is_all_told
 from providers.sandbox.courier import Courier
 from providers.sandbox.faults import FAULTS, Faults
-from providers.sandbox.inbound import InboundCallbacks, InboundDoor
+from providers.sandbox.guard import own_page_only
+from providers.sandbox.inbound import InboundCallbacks, InboundDoor, own_url
 from providers.sandbox.ledger import Ledger
 from providers.sandbox.media import MediaHost
+from providers.sandbox.page import PageDoor, is_for_people, page
 from providers.sandbox.sendgrid import SendGridDoor
-from providers.sandbox.settings import Dials, SandboxSettings
+from providers.sandbox.settings import DIALS, Dials, SandboxSettings
 from providers.sandbox.twilio import TwilioDoor
 from providers.sandbox.wishes import answer, wish
 
@@ -82,12 +95,13 @@ def make_app(settings: SandboxSettings) -> web.Application:
         inbound.close()
         ledger.close()
 
-    app = web.Application(client_max_size=LARGEST_REQUEST)
+    app = web.Application(client_max_size=LARGEST_REQUEST, middlewares=[own_page_only])
     app.cleanup_ctx.append(life)
     app.add_routes(TwilioDoor(settings, dials, ledger, inbound, faults, twilio).routes())
     app.add_routes(SendGridDoor(settings, dials, ledger, faults, sendgrid).routes())
     app.add_routes(InboundDoor(inbound, people).routes())
     app.add_routes(MediaHost(inbound).routes())
+    app.add_routes(PageDoor(settings, ledger, inbound).routes())
     app.add_routes(Desk(dials, ledger, faults).routes())
     return app
 
@@ -97,6 +111,7 @@ class Desk:
 
     def __init__(self, dials: Dials, ledger: Ledger, faults: Faults) -> None:
         self._dials = dials
+        self._at_first = asdict(dials)
         self._ledger = ledger
         self._faults = faults
 
@@ -104,22 +119,32 @@ class Desk:
         """The paths of this module's docstring, for `web.Application.add_routes`."""
         return [
             web.get("/", self.index),
+            web.get("/help", self.help),
+            web.get("/controls", self.controls),
             web.get("/ledger", self.ledger),
             web.get("/faults", self.faults),
             web.post("/faults", self.order_faults),
             web.delete("/faults", self.clear_faults),
             web.post("/settings", self.turn_dials),
+            web.delete("/settings", self.turn_back),
         ]
 
-    async def index(self, request: web.Request) -> web.Response:
+    async def index(self, request: web.Request) -> web.StreamResponse:
+        """200: the page for people to a browser, `help` to everybody else."""
+        return page() if is_for_people(request) else await self.help(request)
+
+    async def help(self, request: web.Request) -> web.Response:
         """200, plain text: this module's docstring and what each fault does."""
         return web.Response(text=f"{__doc__}\nFaults:\n\n" + "".join(f"    {n:15} {t}\n" for n, t in FAULTS.items()))
 
     async def ledger(self, request: web.Request) -> web.Response:
-        """200 `{"requests": [Entry.row()]}`, oldest first; none for a `message_id` that was never accepted."""
+        """200 `{"phone", "requests": [Entry.row()]}`, oldest first; none for a `message_id` that was never accepted.
+        `phone` is where people see the same.
+        """
         wanted = request.query.get("message_id")
         entries = self._ledger.oldest_first()
-        return answer({"requests": [each.row() for each in entries if wanted in (None, each.message_id)]})
+        rows = [each.row() for each in entries if wanted in (None, each.message_id)]
+        return answer({"phone": f"{own_url(request)}/", "requests": rows})
 
     async def faults(self, request: web.Request) -> web.Response:
         """200 `{"faults": [{"provider", "fault"}]}`, each provider's in the order in which they will be met."""
@@ -145,6 +170,27 @@ class Desk:
         except ValueError as problem:
             return answer({"detail": str(problem)}, status=400)
         return answer(self._dials.shown())
+
+    async def turn_back(self, request: web.Request) -> web.Response:
+        """200 with `Dials.shown`, now that all stand as they did at the start."""
+        self._dials.turn(self._at_first)
+        return answer(self._dials.shown())
+
+    async def controls(self, request: web.Request) -> web.Response:
+        """200 with everything that can be ordered and turned, as this module's docstring has it."""
+        waiting = [
+            {"provider": provider, "fault": fault, "count": sum(1 for _ in same)}
+            for (provider, fault), same in groupby(self._faults.listing(), lambda each: tuple(each.values()))
+        ]
+        faults = [{"fault": name, "what": what} for name, what in FAULTS.items()]
+        return answer({"faults": faults, "waiting": waiting, "dials": self._dial_rows()})
+
+    def _dial_rows(self) -> list[dict[str, Any]]:
+        now = asdict(self._dials)
+        return [
+            {"name": name, "value": now[name], "first": self._at_first[name], **dial._asdict()}
+            for name, dial in DIALS.items()
+        ]
 
 
 @contextlib.asynccontextmanager

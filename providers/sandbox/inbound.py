@@ -56,7 +56,7 @@ class InboundCallbacks:
         # Its own webhook is the only one of an inbound message: what overtakes it are its neighbours.
         if self._dials.reorders():
             await asyncio.sleep(HELD_BACK_SECONDS)
-        statuses = await self._deliver(entry)
+        entry.answers = statuses = await self._deliver(entry)
         self._inbound.catch_up(entry, 1)
         return statuses
 
@@ -96,7 +96,7 @@ class InboundDoor:
             wanted = check(await wish(request))
         except ValueError as problem:
             return answer({"detail": str(problem)}, status=400)
-        entries = [new_entry(wanted, _origin(request)) for _ in range(wanted.get("count", 1))]
+        entries = [new_entry(wanted, own_url(request)) for _ in range(wanted.get("count", 1))]
         for entry in entries:
             self._inbound.accept(entry)
         posts = [self._callbacks.start(entry) for entry in entries]
@@ -118,8 +118,10 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _origin(request: web.Request) -> str:
-    """Where the sandbox listens. Not what the caller calls it: media are asked for under the name in the settings."""
+def own_url(request: web.Request) -> str:
+    """Where the sandbox listens, without a slash at the end. Not what the caller calls it: media are asked for under
+    the name in the settings.
+    """
     assert request.transport is not None
     host, port = request.transport.get_extra_info("sockname")[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

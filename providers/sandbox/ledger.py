@@ -20,7 +20,8 @@ class Entry:
     """One accepted request, or an inbound message. `message_id` and `attempt` are the caller's own, None without one.
 
     `details` is what is needed to show the message and to report on it. `stage` counts how far it got on its way
-    (0 is queued), `told` how many of those steps the caller was told of, or can't be told of any more.
+    (0 is queued), `told` how many of those steps the caller was told of, or can't be told of any more. `answers` is
+    what our door said to an inbound message, as `Courier.deliver` has it; None until then, and after a restart.
     """
 
     message_id: str | None
@@ -34,6 +35,7 @@ class Entry:
     stage: int = 0
     told: int = 0
     direction: Literal["outbound", "inbound"] = "outbound"
+    answers: list[int | None] | None = None
 
     def row(self) -> dict[str, Any]:
         """As `GET /ledger` shows it; `at` is RFC 3339 in UTC."""

@@ -273,8 +273,21 @@ def new_entry(mail: dict[str, Any]) -> Entry:
         sender=mail["from"]["email"],
         recipient=to[0]["email"],
         at=now(),
-        details={"to": to, "subject": str(mail.get("subject") or "")},
+        details={"to": to, "subject": str(mail.get("subject") or ""), **letter(mail)},
     )
+
+
+def letter(mail: dict[str, Any]) -> dict[str, Any]:
+    """What its reader sees of a mail: `{"name", "reply_to", "headers", "text", "html"}`; what is missing is empty."""
+    content = {each.get("type"): each["value"] for each in mail.get("content") or []}
+    reply_to, headers = mail.get("reply_to"), mail.get("headers")
+    return {
+        "name": str(mail["from"].get("name") or ""),
+        "reply_to": str(reply_to.get("email") or "") if isinstance(reply_to, dict) else "",
+        "headers": {name: str(value) for name, value in headers.items()} if isinstance(headers, dict) else {},
+        "text": content.get("text/plain", ""),
+        "html": content.get("text/html", ""),
+    }
 
 
 def read_query(query: str) -> tuple[str, str]:

@@ -5,22 +5,33 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from providers.wire import is_loopback
 
 LONGEST_MS = 3_600_000
 # As Twilio allows in the fragment of a webhook's URL.
 MOST_REPEATS = 5
-LARGEST = {
-    "latency_ms": LONGEST_MS,
-    "callback_delay_ms": LONGEST_MS,
-    "duplicate_percent": 100,
-    "drop_percent": 100,
-    "reorder_percent": 100,
-    "inbound_retries": MOST_REPEATS,
-    "activity_lag_ms": LONGEST_MS,
-    "activity_per_minute": 1_000,
+
+
+class Dial(NamedTuple):
+    """The largest value of a dial, which is also a whole number from 0, and what it does in words."""
+
+    largest: int
+    what: str
+
+
+DIALS = {
+    "latency_ms": Dial(LONGEST_MS, "How long each answer of the providers takes, in milliseconds."),
+    "callback_delay_ms": Dial(
+        LONGEST_MS, "How long before each callback, and before we get a text or mail, in milliseconds."
+    ),
+    "drop_percent": Dial(100, "Of a hundred callbacks so many never come."),
+    "duplicate_percent": Dial(100, "Of a hundred callbacks so many come twice."),
+    "reorder_percent": Dial(100, "Of a hundred callbacks so many come after the next one of the same message."),
+    "inbound_retries": Dial(MOST_REPEATS, "How often Twilio repeats a text to us that was not taken."),
+    "activity_lag_ms": Dial(LONGEST_MS, "How long until SendGrid's Email Activity shows a mail, in milliseconds."),
+    "activity_per_minute": Dial(1_000, "How often a minute SendGrid's Email Activity may be asked."),
 }
 
 
@@ -104,10 +115,10 @@ class Dials:
     def turn(self, wish: Mapping[str, Any]) -> None:
         """Set what `POST /settings` names. ValueError with a sentence, and nothing turned, when it can't be."""
         for name, value in wish.items():
-            if name not in LARGEST:
-                raise ValueError(f"There is no setting {name!r}; there are: {', '.join(LARGEST)}.")
-            if type(value) is not int or not 0 <= value <= LARGEST[name]:
-                raise ValueError(f"{name} must be a whole number from 0 to {LARGEST[name]}.")
+            if name not in DIALS:
+                raise ValueError(f"There is no setting {name!r}; there are: {', '.join(DIALS)}.")
+            if type(value) is not int or not 0 <= value <= DIALS[name].largest:
+                raise ValueError(f"{name} must be a whole number from 0 to {DIALS[name].largest}.")
         for name, value in wish.items():
             setattr(self, name, value)
 

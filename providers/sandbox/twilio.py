@@ -315,6 +315,7 @@ def new_entry(form: MultiDict[str]) -> Entry:
             "messaging_service_sid": form.get("MessagingServiceSid", ""),
             "num_media": len(media),
             "num_segments": segments(body),
+            "media_urls": media,
         },
     )
 

@@ -7,7 +7,11 @@ from aiohttp import web
 
 
 async def wish(request: web.Request) -> dict[str, Any]:
-    """The JSON object in the body. ValueError with a sentence when there is none."""
+    """The JSON object in the body. ValueError with a sentence when there is none, or it is not called JSON: a browser
+    asks before it lets a page of another site say so.
+    """
+    if request.content_type != "application/json":
+        raise ValueError("The Content-Type must be application/json.")
     try:
         body = json.loads(await request.read())
     except (ValueError, RecursionError):
