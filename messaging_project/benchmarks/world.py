@@ -23,7 +23,7 @@ TABLES = [
     "conversations_media",
 ]
 # The oldest conversation ended a year ago and lasted for three weeks.
-SLICES, SLICE = 40, timedelta(days=10)
+SLICES, SLICE = 20, timedelta(days=20)
 RARE_WORD, COMMON_WORD = "zebrafinch", "order"
 """What a search finds three times, and what it finds in every third message."""
 
@@ -83,18 +83,18 @@ class Size:
     def __post_init__(self) -> None:
         if self.conversations < 10 or self.messages < self.conversations + self.hot:
             raise ValueError(
-                "A world has 10 conversations or more, and a message for each besides those of the hot one."
+                "A world has 10 conversations or more, and a message for each beside those of the hot one."
             )
 
 
-def uuid_at(at: str, name: str) -> str:
-    """Return SQL for the id of version 7 that something of this time and name has: in the order of times, as ours."""
-    milliseconds = f"lpad(to_hex((extract(epoch FROM {at}) * 1000)::bigint), 12, '0')"
-    return f"({milliseconds} || '7' || substr(md5({name}), 1, 3) || '8' || substr(md5({name}), 4, 15))::uuid"
-
+# The id of version 7 that something of this time and name has: in the order of times, as ours are.
+MAKE_UUID_AT = """
+CREATE FUNCTION pg_temp.uuid_at(at timestamptz, name text) RETURNS uuid LANGUAGE sql STABLE AS $$
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
+    || '7' || substr(md5(name), 1, 3) || '8' || substr(md5(name), 4, 15))::uuid $$"""
 
 # Of each conversation its length, so that all are `messages` to the last one, and when it began and ended.
-CONVERSATIONS = f"""
+CONVERSATIONS = """
 CREATE TEMPORARY TABLE world ON COMMIT DROP AS
 WITH dice AS (
     SELECT n, power(-ln(1 - random()), 1.7) AS weight, random() AS age, random() AS lasts, random() AS unread,
@@ -112,12 +112,11 @@ lengths AS (
         CASE WHEN n %% 5 = 0 THEN 'email' ELSE 'sms' END AS channel
     FROM shares
 )
-SELECT n, k, channel, end_at, start_at, {uuid_at("start_at", "'conversation ' || n")} AS id,
+SELECT n, k, channel, end_at, start_at, pg_temp.uuid_at(start_at, 'conversation ' || n) AS id,
     CASE WHEN unread < 0.03 THEN LEAST(k, 1 + (unread * 100)::int) ELSE 0 END AS unread,
     CASE WHEN n = 1 OR closed < 0.8 THEN 'active' WHEN closed < 0.9 THEN 'archived' ELSE 'closed' END AS status,
     CASE WHEN titled < 0.1 THEN 'Order ' || 100000 + n ELSE '' END AS title,
-    CASE channel WHEN 'sms' THEN '+1555000' || lpad((n %% 20)::text, 4, '0') ELSE 'desk' || n %% 20 || '@example.com' END
-        AS ours,
+    CASE channel WHEN 'sms' THEN '+1555000' || 1000 + n %% 20 ELSE 'desk' || n %% 20 || '@example.com' END AS ours,
     CASE channel WHEN 'sms' THEN '+1555' || 1000000 + n ELSE 'person' || n || '@example.net' END AS theirs
 FROM lengths CROSS JOIN LATERAL (
     SELECT end_at
@@ -125,9 +124,9 @@ FROM lengths CROSS JOIN LATERAL (
         AS start_at
 ) AS begun"""
 
-MESSAGES = f"""
+MESSAGES = """
 CREATE TEMPORARY TABLE line ON COMMIT DROP AS
-SELECT n, i, at, inbound, {uuid_at("at", "'message ' || n || ' ' || i")} AS id, style,
+SELECT n, i, at, inbound, pg_temp.uuid_at(at, 'message ' || n || ' ' || i) AS id, style,
     CASE WHEN channel = 'email' THEN 'email' WHEN style < 0.04 THEN 'mms' ELSE 'sms' END AS type,
     CASE WHEN inbound THEN 'received' WHEN fate < 0.9 THEN 'delivered' WHEN fate < 0.94 THEN 'sent'
         WHEN fate < 0.965 THEN 'undelivered' WHEN fate < 0.985 THEN 'failed' WHEN fate < 0.99 THEN 'expired'
@@ -197,12 +196,12 @@ FROM line CROSS JOIN LATERAL (VALUES
 WHERE told.happened AND at >= now() - (%(slice)s + 1) * %(step)s AND at < now() - %(slice)s * %(step)s
 ORDER BY at"""
 
-INSERT_MEDIA = f"""
+INSERT_MEDIA = """
 INSERT INTO conversations_media (
     id, message_id, number, status, content_type, filename, content_id, source_url, file, size, error, attempts,
     created_at)
-SELECT {uuid_at("at", "'medium ' || n || ' ' || i")}, id, 0, 'stored', 'image/png', '', '', '', 'media/' || id || '/0',
-    20000, '', 1, at
+SELECT pg_temp.uuid_at(at, 'medium ' || n || ' ' || i), id, 0, 'stored', 'image/png', '', '', '',
+    'media/' || id || '/0', 20000, '', 1, at
 FROM line WHERE inbound AND type = 'mms'"""
 
 
@@ -216,6 +215,7 @@ def load(
     with connection.transaction(), set_aside(connection, progress):
         connection.execute("SET LOCAL work_mem = '256MB'")
         connection.execute("SELECT setseed(%s)", [seed])
+        connection.execute(MAKE_UUID_AT)
         make_plan(connection, size, progress)
         fill(connection, size, progress)
     with progress("statistics", len(TABLES)) as step:
