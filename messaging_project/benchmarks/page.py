@@ -3,9 +3,10 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -76,16 +77,13 @@ class LinkReader(HTMLParser):
 
 @dataclass
 class Browser:
-    """One person's connection to a site, kept alive, with cookies."""
+    """One person at a site, with cookies. Each request has a connection of its own: none was closed while idle."""
 
     url: str
     cookies: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._connection = HTTPConnection(urlsplit(self.url).netloc, timeout=SECONDS_TO_ANSWER)
-
     def get(self, path: str) -> Page:
-        """GET a path, and follow nothing. Raises OSError or `HTTPException`."""
+        """GET a path, and follow nothing. Raises OSError or http.client's HTTPException."""
         return self._ask("GET", path)
 
     def post(self, path: str, form: dict[str, str]) -> Page:
@@ -104,13 +102,10 @@ class Browser:
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         began = time.perf_counter()
-        try:
-            self._connection.request(method, path, body, headers)
-            answer = self._connection.getresponse()
+        with closing(HTTPConnection(urlsplit(self.url).netloc, timeout=SECONDS_TO_ANSWER)) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
-        except (OSError, HTTPException):
-            self._connection.close()  # the next request opens another one
-            raise
         seconds = time.perf_counter() - began
         for cookie in answer.headers.get_all("Set-Cookie", []):
             self.cookies |= {name: morsel.value for name, morsel in SimpleCookie(cookie).items()}

@@ -98,7 +98,12 @@ class Desk:
 
     def _filters(self, pattern: str) -> Callable[[Link], object]:
         wanted = says(pattern)
-        return lambda link: urlsplit(link.path).path == self.list and wanted(link)
+
+        def filters(link: Link) -> object:
+            parts = urlsplit(link.path)
+            return parts.path == self.list and "o" not in parse_qs(parts.query) and wanted(link)
+
+        return filters
 
     def _page_50(self) -> str | None:
         """By its number where pages have one, else by going on from page to page."""
@@ -194,8 +199,16 @@ def table(found: Sequence[Times]) -> Iterator[str]:
             f"{'–' if value is None else value:>{width}}"
             for value, width in zip(figures, (10, 10, 13, 10, 8), strict=True)
         )
-        missing = "not offered" if not times.page and not times.errors else "over 200 ms"
-        yield f"{times.name:<32}{cells}  {'ok' if slow['ok'] else missing}"
+        yield f"{times.name:<32}{cells}  {verdict(times)}"
+
+
+def verdict(times: Times) -> str:
+    """Return a page's verdict in a word or two."""
+    if times.errors:
+        return "void"
+    if not times.page:
+        return "not offered"
+    return "ok" if list(times.rows())[1]["ok"] else f"over {GOAL_MS:g} ms"
 
 
 def main() -> int:
@@ -216,7 +229,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 1
     tell("\n".join([*table(found), ""]))
-    return int(any(times.errors or (times.page and not list(times.rows())[1]["ok"]) for times in found))
+    return int(any(verdict(times) not in ("ok", "not offered") for times in found))
 
 
 if __name__ == "__main__":

@@ -173,9 +173,9 @@ CROSS JOIN LATERAL (
         %(errors)s::jsonb -> line.status -> (i %% 2) AS error,
         replace((%(openers)s::text[])[1 + floor(random() * %(opener_count)s)]
         || (%(middles)s::text[])[1 + floor(random() * %(middle_count)s)]
-        || CASE WHEN style > 0.5 THEN (%(middles)s::text[])[1 + floor(random() * %(middle_count)s)] ELSE '' END
+        || CASE WHEN style > 0.7 THEN (%(middles)s::text[])[1 + floor(random() * %(middle_count)s)] ELSE '' END
         || CASE type WHEN 'email'
-            THEN repeat((%(middles)s::text[])[1 + floor(random() * %(middle_count)s)], 1 + (8 * style)::int)
+            THEN repeat((%(middles)s::text[])[1 + floor(random() * %(middle_count)s)], 1 + (4 * style)::int)
             ELSE '' END
         || CASE WHEN n = ANY(%(rare)s) AND i = 1 THEN %(rare_word)s || '. ' ELSE '' END
         || (%(closings)s::text[])[1 + floor(random() * %(closing_count)s)], '{number}', (100000 + n)::text) AS body

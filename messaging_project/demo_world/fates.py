@@ -10,7 +10,8 @@ from conversations.models.status import Status
 from providers.sendgrid_errors import failure
 from providers.twilio_errors import BY_CODE
 
-REPORTED, OBSERVED, ASSUMED = MessageEvent.Evidence.REPORTED, MessageEvent.Evidence.OBSERVED, MessageEvent.Evidence.ASSUMED
+Evidence = MessageEvent.Evidence
+REPORTED, OBSERVED, ASSUMED = Evidence.REPORTED, Evidence.OBSERVED, Evidence.ASSUMED
 ENDS_WITH_AN_ERROR = {Status.FAILED, Status.UNDELIVERED, Status.UNCERTAIN, Status.UNRESOLVED, Status.EXPIRED}
 TRIES_AGAIN = "Queued again by admin."
 FAR_AWAY = timedelta(days=3650)
@@ -22,7 +23,7 @@ class Line:
     """One line of a timeline, so many seconds after the message was accepted."""
 
     status: str
-    evidence: MessageEvent.Evidence
+    evidence: Evidence
     attempt: int
     detail: str
     after: float
