@@ -112,7 +112,7 @@ class Author:
         """Within the last minutes and hours, or within business hours of the last weeks."""
         if is_recent:
             return latest - timedelta(minutes=self.dice.expovariate(1 / 40))
-        day = latest - SPAN * self.dice.random() ** 1.4
+        day = latest - SPAN * float(self.dice.random() ** 1.4)
         at = day.replace(hour=self.dice.randrange(*BUSINESS_HOURS), minute=self.dice.randrange(60))
         return at if at <= latest else at - timedelta(days=1)
 
