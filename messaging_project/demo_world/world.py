@@ -26,7 +26,7 @@ SPAN = timedelta(weeks=6)
 JUST_NOW = timedelta(minutes=2)
 BUSINESS_HOURS = (8, 20)
 UNDER_WAY = {"pending", "uncertain"}
-KNOWN_ALREADY = 0.15
+KNOWN_ALREADY, CALLED_BY_NAME = 0.15, 0.3
 
 
 @dataclass
@@ -48,8 +48,8 @@ def make_world(seed: int, count: int, now: datetime, *, with_scheduled: bool) ->
     """
     author = Author(random.Random(seed), now, with_scheduled=with_scheduled)
     stories = read_stories()
-    # Each story once, then as it comes, and what goes well more often; some of them have only just happened.
-    told = [*stories, *author.dice.choices(stories, [3 if goes_well(each) else 1 for each in stories], k=count)]
+    # Each story once, then as it comes; some of them have only just happened.
+    told = [*stories, *author.dice.choices(stories, list(map(frequency, stories)), k=count)]
     for number, story in enumerate(told[:count]):
         author.tell(story, is_recent=number % 10 == 1)
     return author.world
@@ -127,7 +127,7 @@ class Author:
             channel_type=story.channel,
             type=story.type,
             status=self._status(story, times[-1]),
-            title=story.title.format(**filled),
+            title=story.title.format(**filled) or (person.name if self.dice.random() < CALLED_BY_NAME else ""),
             metadata={MARK: True, "business": story.business.name},
         )
         conversation.take_key()
@@ -249,9 +249,12 @@ class Author:
         return UUID(int=bits)
 
 
-def goes_well(story: Story) -> bool:
-    """Say whether all messages of a story arrive, and nobody opts out."""
-    return all(turn.fate in {"delivered", "received"} for turn in story.turns)
+def frequency(story: Story) -> int:
+    """Return how often a story comes again: mostly all goes well, and a doubt does not last."""
+    fates = {turn.fate for turn in story.turns}
+    if "uncertain" in fates:
+        return 0
+    return 3 if fates <= {"delivered", "received"} else 1
 
 
 def addresses(story: Story, person: Person) -> tuple[str, str]:
