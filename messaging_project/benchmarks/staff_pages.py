@@ -215,7 +215,9 @@ def main() -> int:
     """Measure. Returns 1 when a page that there is takes longer than its goal, or ended in an error."""
     usual = Size()
     parser = argparse.ArgumentParser(prog="python -m messaging_project.benchmarks.staff_pages")
-    parser.add_argument("--conversations", type=int, default=usual.conversations)
+    parser.add_argument(
+        "--conversations", type=int, default=usual.conversations, help="with fewer than 5,000 there is no page 50"
+    )
     parser.add_argument("--messages", type=int, default=usual.messages)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
