@@ -11,7 +11,7 @@ PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=htt
 	SECRET_KEY=$$(.venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(50))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo reset \
+.PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo seed-demo reset \
 	test drill drill-short fuzz fuzz-short check
 
 help: ## this list
@@ -45,6 +45,9 @@ logs: $(INSTALLED) ## follow the logs of what runs in the background
 
 demo: $(INSTALLED) ## send an SMS, an MMS and an email through the running system, and watch them arrive
 	@$(LOCAL) demo
+
+seed-demo: $(INSTALLED) ## fill the running system's database with a world to look around in
+	@.venv/bin/python manage.py seed_demo
 
 reset: $(INSTALLED) ## delete var/: the local database, queues, ledger and generated secrets
 	@$(LOCAL) reset

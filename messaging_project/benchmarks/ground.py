@@ -1,0 +1,65 @@
+"""The stack that is measured: a durable PostgreSQL and a Valkey of its own, a large world, and all the processes that
+`make run` starts, on ports of their own. Nothing of it is left afterwards.
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+
+from messaging_project.benchmarks.world import Size, load
+from messaging_project.local import LocalError, control
+from messaging_project.local.binaries import CHECKOUT
+from messaging_project.local.running import RunningStack, stack_environment
+from messaging_project.local.servers import PostgreSQL, Valkey
+from messaging_project.local.settings_file import look
+from messaging_project.progress import Progress
+
+
+@contextmanager
+def ground(size: Size, progress: Callable[[str, int], Progress]) -> Iterator[RunningStack]:
+    """Start everything with a world of that size; stop it whatever happens. Raises `LocalError` with the cause."""
+    place = Path(tempfile.mkdtemp(prefix="switchboard-benchmark-"))
+    place.chmod(0o711)  # as root, PostgreSQL runs as nobody, who has to pass through
+    postgres = PostgreSQL(place / "postgres", password=secrets.token_hex(12))
+    valkey = Valkey(place / "valkey", password=secrets.token_hex(12))
+    try:
+        postgres.start()
+        valkey.start()
+        yield start(place / "var", size, progress, DATABASE_URL=postgres.url, REDIS_URL=valkey.url)
+    finally:
+        with suppress(LocalError):
+            control.stop(place / "var")
+        valkey.stop()
+        postgres.remove()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def start(var: Path, size: Size, progress: Callable[[str, int], Progress], **given: str) -> RunningStack:
+    """Fill the database, then start all processes; return once /health is 200."""
+    settings = look(stack_environment(var, **given))
+    with progress("migrations", 1) as step:
+        migrate(settings.environment)
+        step.advance()
+    with psycopg.connect(given["DATABASE_URL"], autocommit=True) as connection:
+        load(connection, size, progress)
+    with progress("web and workers", 1) as step:
+        settings, _ = control.start_in_background(settings, throw_away=True)
+        step.advance()
+    return RunningStack(settings)
+
+
+def migrate(environment: dict[str, str]) -> None:
+    """Make the tables. Raises `LocalError` with what Django says."""
+    command = [sys.executable, "manage.py", "migrate", "--no-input", "-v", "0"]
+    whole = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=CHECKOUT, env=whole, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalError(f"`migrate` failed: {done.stderr[-1000:].strip()}")
