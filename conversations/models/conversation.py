@@ -178,6 +178,24 @@ class Conversation(models.Model):
         Conversation.objects.filter(pk=self.pk).update(**changes, updated_at=timezone.now())
         self.recorded(ConversationEvent.Kind.CLOSED if closes else ConversationEvent.Kind.UPDATED)
 
+    @transaction.atomic
+    def mark_read(self, seen: UUID | None = None) -> bool:
+        """Let nothing be unread, or only what came in after a message of it that was seen; return whether that is news.
+
+        Counted under the lock that whoever adds a message takes, so that none is missed.
+        """
+        row = Conversation.objects.select_for_update().get(pk=self.pk)
+        messages = apps.get_model("conversations", "Message").objects.filter(conversation=self)
+        last_seen = messages.filter(pk=seen).first()
+        later = messages.filter(direction="inbound", created_at__gt=last_seen.created_at) if last_seen else None
+        unread = min(later.count(), row.unread_count) if later is not None else 0
+        Conversation.objects.filter(pk=self.pk).update(unread_count=unread)
+        return unread < row.unread_count
+
+    def mark_unread(self) -> bool:
+        """Let it be looked at again; return whether that is news."""
+        return bool(Conversation.objects.filter(pk=self.pk, unread_count=0).update(unread_count=1))
+
     def recorded(self, kind: ConversationEvent.Kind) -> "Conversation":
         """Record what happened to it; return it."""
         ConversationEvent.objects.create(conversation=self, kind=kind)

@@ -304,6 +304,21 @@ class Message(models.Model):
         """What its author wrote, without the mail quoted below it."""
         return self.body[: self.quoted_from]
 
+    @property
+    def quoted(self) -> str:
+        """The mail quoted below what its author wrote."""
+        return "" if self.quoted_from is None else self.body[self.quoted_from :].strip()
+
+    @property
+    def our_address(self) -> str:
+        """The address of the two that is ours."""
+        return self.sender if self.direction == self.Direction.OUTBOUND else self.recipient
+
+    @property
+    def their_address(self) -> str:
+        """The address of the two that is not ours."""
+        return self.recipient if self.direction == self.Direction.OUTBOUND else self.sender
+
     def get_absolute_url(self) -> str:
         """Return its path in the API."""
         return f"/api/v1/messages/{self.id}"

@@ -1,0 +1,216 @@
+"""The list of conversations: who with whom, what was said last, and what wants somebody's attention.
+
+It never counts all rows and asks for each page in a fixed number of queries, whatever is on it.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import ShowFacets
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from conversations.models import Conversation, Message
+from conversations.models.status import NOT_REACHED
+
+COUNTED = 10_000
+ROWS = 50
+LEAST_SEARCHED = 3
+PHONE_NUMBER = re.compile(r"\+?[0-9][0-9 ().\-/]{4,}")
+LONGEST_WORDS = 140
+
+
+class CappedPaginator(Paginator):
+    """Counts, and offers, the first 10,000 rows only: more than anybody turns over, and no count of a large table."""
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows there are, at most 10,000."""
+        rows: Any = self.object_list
+        return int(rows.order_by().values("pk")[:COUNTED].count())
+
+
+class ConversationChangeList(ChangeList):
+    """Adds to each row of a page its newest message, in one query for all."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Load the page."""
+        super().get_results(request)
+        rows = list(self.result_list)
+        newest = newest_messages(rows)
+        for row in rows:
+            row.newest = newest.get(row.pk)
+        self.result_list = rows
+
+    @property
+    def counted(self) -> str:
+        """How many rows were found, as text."""
+        return f"{COUNTED:,}+" if self.is_capped else f"{self.result_count:,}"
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether there may be more than can be turned over."""
+        return bool(self.result_count >= COUNTED)
+
+
+def newest_messages(conversations: Iterable[Conversation]) -> dict[Any, Message]:
+    """Return the newest message of each of these conversations, by the conversation's id, with the start of its text."""
+    newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-created_at", "-id").values("pk")[:1]
+    ids = Conversation.objects.filter(pk__in=[each.pk for each in conversations]).values(newest=newest)
+    fields = ("conversation", "direction", "status", "type", "sender", "recipient", "subject", "body", "attachments")
+    found = Message.objects.filter(pk__in=ids).only(*fields, "quoted_from", "error_message")
+    return {each.conversation_id: each for each in found}
+
+
+class UnreadFilter(admin.SimpleListFilter):
+    """Whether anything in it is unread."""
+
+    title, parameter_name = "unread", "unread"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices."""
+        return [("yes", "Unread"), ("no", "Read")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return what was chosen."""
+        match self.value():
+            case "yes":
+                return queryset.filter(unread_count__gt=0)
+            case "no":
+                return queryset.filter(unread_count=0)
+        return queryset
+
+
+class FailedFilter(admin.SimpleListFilter):
+    """Whether a message in it did not arrive."""
+
+    title, parameter_name = "delivery", "failed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices."""
+        return [("yes", "A message was not delivered")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return what was chosen."""
+        if self.value() != "yes":
+            return queryset
+        failed = Message.objects.filter(conversation=OuterRef("pk"), status__in=NOT_REACHED)
+        return queryset.filter(Exists(failed))
+
+
+class LaneFilter(admin.SimpleListFilter):
+    """What is real, unless tests are asked for."""
+
+    title, parameter_name = "tests", "lane"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices besides what is real."""
+        return [("test", "Tests only"), ("all", "Tests as well")]
+
+    def choices(self, changelist: Any) -> Any:
+        """Call what stands there without a choice by its name."""
+        first, *others = super().choices(changelist)
+        return [{**first, "display": "No tests"}, *others]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return what was chosen."""
+        return queryset if self.value() == "all" else queryset.filter(test=self.value() == "test")
+
+
+class ConversationList(admin.ModelAdmin):
+    """How the list looks, what it can be narrowed to, and how it is searched."""
+
+    list_display = ("who", "said", "unread", "state", "when")
+    list_display_links = None
+    list_filter = (
+        UnreadFilter,
+        FailedFilter,
+        "channel_type",
+        "status",
+        ("last_message_at", admin.DateFieldListFilter),
+        LaneFilter,
+    )
+    search_fields = ("participant_from", "participant_to", "title")
+    search_help_text = "A number, an address, a title, or words of a message: at least three characters."
+    ordering = (F("last_message_at").desc(nulls_last=True), "-id")
+    actions = ("mark_read", "mark_unread", "archive", "close")
+    list_per_page = ROWS
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return ours."""
+        return ConversationChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find a text as the API does; a number however it is written."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        if PHONE_NUMBER.fullmatch(text):
+            text = re.sub(r"[^0-9+]", "", text)
+        if len(text) < LEAST_SEARCHED:
+            self.message_user(request, "Search for at least three characters.", "WARNING")
+            return queryset.none(), False
+        return queryset.filter(pk__in=Conversation.objects.containing(text).values("pk")), False
+
+    @admin.display(description="conversation")
+    def who(self, conversation: Any) -> SafeString:
+        """Show the other side, ours below it, and the channel."""
+        newest: Message | None = conversation.newest
+        ours = newest.our_address if newest else conversation.participant_from
+        sides = [conversation.participant_from, conversation.participant_to]
+        theirs = next((each for each in sides if each.casefold() != ours.casefold()), sides[1])
+        return rendered("who", conversation=conversation, ours=ours, theirs=theirs)
+
+    @admin.display(description="last message")
+    def said(self, conversation: Any) -> SafeString:
+        """Show the first words of the newest message, its direction, and whether it failed."""
+        newest: Message | None = conversation.newest
+        if newest is None:
+            return format_html('<span class="quiet">{}</span>', "Nothing yet")
+        words = newest.newly_written[:LONGEST_WORDS].strip() or ("Files" if newest.attachments else "No text")
+        return rendered("said", message=newest, words=words, failed=newest.status in NOT_REACHED)
+
+    @admin.display(description="unread")
+    def unread(self, conversation: Any) -> SafeString | str:
+        """Show how many messages are unread."""
+        return rendered("unread", count=conversation.unread_count) if conversation.unread_count else ""
+
+    @admin.display(description="status")
+    def state(self, conversation: Any) -> SafeString:
+        """Show whether it is active, archived or closed."""
+        return rendered("state", conversation=conversation)
+
+    @admin.display(description="when")
+    def when(self, conversation: Any) -> SafeString | str:
+        """Show how long ago the last message came, and exactly when to whoever points there."""
+        at = conversation.last_message_at
+        return rendered("when", at=at, ago=ago(at, timezone.now())) if at else ""
+
+
+def rendered(cell: str, **context: Any) -> SafeString:
+    """Return a cell of the list."""
+    return render_to_string(f"admin/conversations/conversation/cells/{cell}.html", context)
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """Return how long ago something was, in as few words as tell it; a date for what is older than a week."""
+    seconds = (now - at).total_seconds()
+    for size, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {word} ago" if seconds < 7 * 86_400 else f"{at:%-d %b %Y}"
+    return "just now"
