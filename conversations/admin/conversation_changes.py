@@ -58,7 +58,10 @@ class ConversationChanges(admin.ModelAdmin):
         }
         view = self.admin_site.admin_view
         return [
-            *(path(route, view(door), name=f"conversations_conversation_{name}") for name, (route, door) in doors.items()),
+            *(
+                path(route, view(door), name=f"conversations_conversation_{name}")
+                for name, (route, door) in doors.items()
+            ),
             *super().get_urls(),
         ]
 
@@ -79,7 +82,9 @@ class ConversationChanges(admin.ModelAdmin):
             if conversation.status == Conversation.Status.CLOSED:
                 raise ValidationError("This conversation is closed. Reopen it to reply.")
             form = filled(ReplyForm(request.POST))
-            message = reply(conversation, form, request, lambda made: self.log_change(request, conversation, said(made)))
+            message = reply(
+                conversation, form, request, lambda made: self.log_change(request, conversation, said(made))
+            )
             landed_in = message.conversation_id
             return "Sent."
 
@@ -257,4 +262,6 @@ def described(changes: dict[str, Any]) -> str:
         Conversation.Status.ARCHIVED: "Archived.",
         Conversation.Status.CLOSED: "Closed.",
     }
-    return " ".join([*(["Title changed."] if "title" in changes else []), words.get(changes.get("status", ""), "")]).strip()
+    return " ".join(
+        [*(["Title changed."] if "title" in changes else []), words.get(changes.get("status", ""), "")]
+    ).strip()

@@ -91,7 +91,9 @@ class Entry:
     def is_scheduled(self) -> bool:
         """Whether it waits for its time."""
         message = self.message
-        return bool(message and message.status == Status.PENDING and message.send_at and message.send_at > timezone.now())
+        return bool(
+            message and message.status == Status.PENDING and message.send_at and message.send_at > timezone.now()
+        )
 
 
 def is_stored(media: Media) -> bool:

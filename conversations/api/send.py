@@ -156,7 +156,7 @@ class SendView(APIView):
 
 
 def hand_over(message: Message) -> Message:
-    """Ring for the message if it is due, or send it here and now where the settings say so; return it as it stands then.
+    """Ring for a message that is due, or send it at once where the settings say so; return it as it stands then.
 
     It is accepted, so from here on nothing is an error any more: the worst that can happen is that it waits.
     """

@@ -46,8 +46,8 @@ class AcceptanceQuerySet(ReportQuerySet):
         """Insert an outbound message with its conversation and its first event; return it as it stands then.
 
         It joins the conversation that is named, else its parent's; without one (or where that is closed) the pair's
-        open direct one, made if needed; with type `thread` always a new one. One statement, so it holds wholly or not at all without a transaction. To a
-        recipient who opted out it is `failed` at once.
+        open direct one, made if needed; with type `thread` always a new one. One statement, so it holds wholly or not
+        at all without a transaction. To a recipient who opted out it is `failed` at once.
         """
         if message.type == "email":
             message.take_mail_headers()
