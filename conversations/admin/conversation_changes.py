@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST
 from rest_framework.exceptions import APIException, ValidationError
 
 from conversations import tasks
+from conversations.admin.conversation_page import ConversationPage
 from conversations.admin.reply import ReplyForm, preview, reply
 from conversations.api.conversations import ConversationChange, OpenConversationExists
 from conversations.api.fields import flattened
@@ -29,9 +30,8 @@ from conversations.models import Conversation, Message, Note
 from conversations.models.note import MOST_NOTE_CHARACTERS
 from conversations.models.status import Status
 
-posted = method_decorator(require_POST)
-Change = Callable[[], str]
-
+View = Callable[..., HttpResponse]
+Change = Callable[[], UUID | None]
 MOST_AT_ONCE = 500
 
 
@@ -42,12 +42,12 @@ class NoteForm(forms.Form):
     text = forms.CharField(max_length=MOST_NOTE_CHARACTERS)
 
 
-class ConversationChanges(admin.ModelAdmin):
+class ConversationChanges(ConversationPage):
     """Takes what the forms of a thread and the actions of the list post."""
 
     def get_urls(self) -> list[URLPattern]:
         """Add where the forms post to."""
-        doors = {
+        doors: dict[str, tuple[str, View]] = {
             "reply": ("<uuid:pk>/reply/", self.reply_view),
             "note": ("<uuid:pk>/note/", self.note_view),
             "update": ("<uuid:pk>/update/", self.update_view),
@@ -71,69 +71,74 @@ class ConversationChanges(admin.ModelAdmin):
             raise PermissionDenied
         return get_object_or_404(Conversation, pk=pk)
 
-    @posted
+    @method_decorator(require_POST)
     def reply_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Send an answer, once for each form."""
         conversation = self.changeable(request, pk)
-        landed_in = conversation.pk
 
-        def send() -> str:
-            nonlocal landed_in
+        def record(message: Message) -> None:
+            self.log_change(request, conversation, f"Replied with message {message.pk}.")
+
+        def send() -> UUID:
             if conversation.status == Conversation.Status.CLOSED:
                 raise ValidationError("This conversation is closed. Reopen it to reply.")
             form = filled(ReplyForm(request.POST))
-            message = reply(
-                conversation, form, request, lambda made: self.log_change(request, conversation, said(made))
-            )
-            landed_in = message.conversation_id
-            return "Sent."
+            return reply(conversation, form, request, record).conversation_id
 
-        return self.answer(request, lambda: landed_in, send)
+        return self.answer(request, pk, send)
 
-    @posted
+    @method_decorator(require_POST)
     def note_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Keep a note, once for each form."""
         conversation = self.changeable(request, pk)
 
         @transaction.atomic
-        def keep() -> str:
+        def keep() -> UUID:
             form = filled(NoteForm(request.POST))
-            note = Note(pk=form["key"], conversation=conversation, author=request.user, text=form["text"])
+            note = Note(pk=form["key"], conversation=conversation, author_id=request.user.pk, text=form["text"])
             is_new = not Note.objects.filter(pk=note.pk).exists()
             Note.objects.bulk_create([note], ignore_conflicts=True)
             if is_new:
                 self.log_change(request, conversation, "Wrote a note.")
-            return "Noted."
+            return pk
 
-        return self.answer(request, lambda: pk, keep)
+        return self.answer(request, pk, keep)
 
-    @posted
+    @method_decorator(require_POST)
     def update_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Change the title or the status, by the rules of the API."""
         conversation = self.changeable(request, pk)
-        return self.answer(request, lambda: pk, lambda: self.update(request, conversation, request.POST.dict()))
 
-    def update(self, request: HttpRequest, conversation: Conversation, wish: dict[str, Any]) -> str:
-        """Change a conversation and record it; return what was done. Raises the API's errors."""
+        def change() -> UUID:
+            self.update(request, conversation, request.POST.dict())
+            return pk
+
+        return self.answer(request, pk, change)
+
+    def update(self, request: HttpRequest, conversation: Conversation, wish: dict[str, Any]) -> None:
+        """Change a conversation and record it. Raises the API's errors."""
         body = ConversationChange(data={name: wish[name] for name in ("title", "status") if name in wish})
         body.is_valid(raise_exception=True)
-        done = described(body.validated_data)
         try:
             with transaction.atomic():
                 conversation.change(**body.validated_data)
-                self.log_change(request, conversation, done)
+                self.log_change(request, conversation, described(body.validated_data))
         except IntegrityError:
             raise OpenConversationExists from None
-        return done
 
-    @posted
+    @method_decorator(require_POST)
     def read_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Let the messages up to the one that was seen be read; all of them where none is named."""
         conversation = self.changeable(request, pk)
-        return self.answer(request, lambda: pk, lambda: self.read(request, conversation, request.POST.get("seen", "")))
+
+        def change() -> UUID:
+            self.read(request, conversation, request.POST.get("seen", ""))
+            return pk
+
+        return self.answer(request, pk, change)
 
     @transaction.atomic
-    def read(self, request: HttpRequest, conversation: Conversation, seen: str = "") -> str:
+    def read(self, request: HttpRequest, conversation: Conversation, seen: str = "") -> None:
         """Mark a conversation as read and record it. Raises `ValidationError` for what is no id."""
         try:
             last_seen = UUID(seen) if seen else None
@@ -141,35 +146,33 @@ class ConversationChanges(admin.ModelAdmin):
             raise ValidationError("There is no such message.") from None
         if conversation.mark_read(last_seen):
             self.log_change(request, conversation, "Read.")
-        return "Marked as read."
 
-    @posted
+    @method_decorator(require_POST)
     def unread_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Let the conversation stand out again until somebody reads it."""
         conversation = self.changeable(request, pk)
-        return self.answer(request, lambda: None, lambda: self.unread(request, conversation))
+        return self.answer(request, pk, lambda: self.unread(request, conversation))
 
     @transaction.atomic
-    def unread(self, request: HttpRequest, conversation: Conversation) -> str:
+    def unread(self, request: HttpRequest, conversation: Conversation) -> None:
         """Mark a conversation as unread and record it."""
         if conversation.mark_unread():
             self.log_change(request, conversation, "Marked as unread.")
-        return "Marked as unread."
 
-    @posted
+    @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Queue a message again that did not arrive; what may have arrived only if the user says that this is known."""
         if not self.has_resend_permission(request):
             raise PermissionDenied
         message = get_object_or_404(Message.objects.select_related("conversation"), pk=pk)
 
-        def again() -> str:
+        def again() -> UUID:
             if message.status == Status.UNRESOLVED and "sure" not in request.POST:
                 raise ValidationError("It may have arrived. Tick the box if it may arrive a second time.")
             self.resend(request, message)
-            return "Queued again."
+            return message.conversation_id
 
-        return self.answer(request, lambda: message.conversation_id, again)
+        return self.answer(request, message.conversation_id, again)
 
     def resend(self, request: HttpRequest, message: Message) -> None:
         """Queue a message again, record it, and ring. Raises `NotRetryable`."""
@@ -180,25 +183,27 @@ class ConversationChanges(admin.ModelAdmin):
             self.log_change(request, message.conversation, f"Sent message {message.pk} again.")
         tasks.ring(queued)
 
-    @posted
+    @method_decorator(require_POST)
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """Answer how a text would be sent: its segments, and which characters make them shorter."""
         if not self.has_reply_permission(request):
             raise PermissionDenied
         return JsonResponse(preview(request.POST.get("body", "")))
 
-    def answer(self, request: HttpRequest, conversation_id: Callable[[], UUID | None], change: Change) -> HttpResponse:
-        """Do it, and answer what came of it; then the page of a conversation is next, without one the list."""
-        status, done, errors = 200, "", []
+    def answer(self, request: HttpRequest, pk: UUID | None, change: Change) -> HttpResponse:
+        """Do it, and answer with the errors and where to go next: to the conversation that it returns, or the list.
+
+        Where it fails, to the conversation `pk`.
+        """
+        status, errors = 200, []
         try:
-            done = change()
+            pk = change()
         except APIException as error:
             status, errors = error.status_code, sentences(error)
-        pk = conversation_id()
         page = "change" if pk else "changelist"
         url = reverse(f"admin:conversations_conversation_{page}", args=[pk] if pk else [])
         if request.headers.get("Accept") == "application/json":
-            return JsonResponse({"done": done, "errors": errors, "url": url}, status=status)
+            return JsonResponse({"errors": errors, "url": url}, status=status)
         for sentence in errors:
             messages.error(request, sentence)
         return HttpResponseRedirect(url)
@@ -223,7 +228,9 @@ class ConversationChanges(admin.ModelAdmin):
         """Close the chosen ones; the next message opens a new one."""
         self.each(request, chosen, lambda each: self.update(request, each, {"status": Conversation.Status.CLOSED}))
 
-    def each(self, request: HttpRequest, chosen: QuerySet[Conversation], change: Callable[[Conversation], str]) -> None:
+    def each(
+        self, request: HttpRequest, chosen: QuerySet[Conversation], change: Callable[[Conversation], None]
+    ) -> None:
         """Do it to each, and say to how many, and to which not and why."""
         count = 0
         if chosen[MOST_AT_ONCE : MOST_AT_ONCE + 1].exists():
@@ -248,11 +255,6 @@ def filled(form: forms.Form) -> dict[str, Any]:
 def sentences(error: APIException) -> list[str]:
     """Return what an error of the API says, for people."""
     return [each["msg"] for each in flattened(error.detail, ())]
-
-
-def said(message: Message) -> str:
-    """Return what the history says of an answer."""
-    return f"Replied with message {message.pk}."
 
 
 def described(changes: dict[str, Any]) -> str:

@@ -6,38 +6,26 @@ It never counts all rows and asks for each page in a fixed number of queries, wh
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.views.main import ChangeList
-from django.core.paginator import Paginator
 from django.db.models import Exists, F, OuterRef, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from conversations.admin.paging import AtLeast, CappedPaginator
 from conversations.models import Conversation, Message
 from conversations.models.status import NOT_REACHED
 
-COUNTED = 10_000
 ROWS = 50
 LEAST_SEARCHED = 3
 PHONE_NUMBER = re.compile(r"\+?[0-9][0-9 ().\-/]{4,}")
 LONGEST_WORDS = 140
-
-
-class CappedPaginator(Paginator):
-    """Counts, and offers, the first 10,000 rows only: more than anybody turns over, and no count of a large table."""
-
-    @cached_property
-    def count(self) -> int:
-        """How many rows there are, at most 10,000."""
-        rows: Any = self.object_list
-        return int(rows.order_by().values("pk")[:COUNTED].count())
 
 
 class ConversationChangeList(ChangeList):
@@ -53,18 +41,13 @@ class ConversationChangeList(ChangeList):
         self.result_list = rows
 
     @property
-    def counted(self) -> str:
-        """How many rows were found, as text."""
-        return f"{COUNTED:,}+" if self.is_capped else f"{self.result_count:,}"
-
-    @property
     def is_capped(self) -> bool:
-        """Whether there may be more than can be turned over."""
-        return bool(self.result_count >= COUNTED)
+        """Whether there are more than can be turned over."""
+        return isinstance(self.result_count, AtLeast)
 
 
 def newest_messages(conversations: Iterable[Conversation]) -> dict[Any, Message]:
-    """Return the newest message of each of these conversations, by the conversation's id, with the start of its text."""
+    """Return the newest message of each of these conversations, by the conversation's id."""
     newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-created_at", "-id").values("pk")[:1]
     ids = Conversation.objects.filter(pk__in=[each.pk for each in conversations]).values(newest=newest)
     fields = ("conversation", "direction", "status", "type", "sender", "recipient", "subject", "body", "attachments")
@@ -108,6 +91,16 @@ class FailedFilter(admin.SimpleListFilter):
         return queryset.filter(Exists(failed))
 
 
+class LastMessageFilter(admin.DateFieldListFilter):
+    """How long ago the last message came."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "last message"
+        # Without those that ask whether there is a date at all.
+        self.links = self.links[:5]
+
+
 class LaneFilter(admin.SimpleListFilter):
     """What is real, unless tests are asked for."""
 
@@ -130,14 +123,14 @@ class LaneFilter(admin.SimpleListFilter):
 class ConversationList(admin.ModelAdmin):
     """How the list looks, what it can be narrowed to, and how it is searched."""
 
-    list_display = ("who", "said", "unread", "state", "when")
+    list_display = ("who", "said", "unread_badge", "state", "when")
     list_display_links = None
     list_filter = (
         UnreadFilter,
         FailedFilter,
         "channel_type",
         "status",
-        ("last_message_at", admin.DateFieldListFilter),
+        ("last_message_at", LastMessageFilter),
         LaneFilter,
     )
     search_fields = ("participant_from", "participant_to", "title")
@@ -148,6 +141,10 @@ class ConversationList(admin.ModelAdmin):
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Answer the list under its own name."""
+        return super().changelist_view(request, {"title": "Conversations", **(extra_context or {})})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return ours."""
@@ -185,8 +182,8 @@ class ConversationList(admin.ModelAdmin):
         words = newest.newly_written[:LONGEST_WORDS].strip() or ("Files" if newest.attachments else "No text")
         return rendered("said", message=newest, words=words, failed=newest.status in NOT_REACHED)
 
-    @admin.display(description="unread")
-    def unread(self, conversation: Any) -> SafeString | str:
+    @admin.display(description="unread", empty_value="")
+    def unread_badge(self, conversation: Any) -> SafeString | str:
         """Show how many messages are unread."""
         return rendered("unread", count=conversation.unread_count) if conversation.unread_count else ""
 

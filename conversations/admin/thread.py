@@ -125,12 +125,13 @@ class Sides:
 def messages_of(conversation: Conversation) -> QuerySet[Message]:
     """Return the messages of a conversation, without their HTML, which may be long and is asked for by itself."""
     has_html = Case(When(html="", then=Value(False)), default=Value(True))
-    return (
+    messages: QuerySet[Message] = (
         Message.objects.filter(conversation=conversation)
         .annotate(has_html=has_html)
         .defer("html", "metadata", "reference_headers")
         .select_related("author")
     )
+    return messages
 
 
 @dataclass
