@@ -23,6 +23,7 @@ from conversations.models import Conversation, Message
 from conversations.models.status import NOT_REACHED
 
 ROWS = 50
+SEARCHED = 1_000
 LEAST_SEARCHED = 3
 PHONE_NUMBER = re.compile(r"\+?[0-9][0-9 ().\-/]{4,}")
 LONGEST_WORDS = 140
@@ -153,7 +154,7 @@ class ConversationList(admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find a text as the API does; a number however it is written."""
+        """Find a text where the API looks for it, the newest of many; a number however it is written."""
         text = search_term.strip()
         if not text:
             return queryset, False
@@ -162,7 +163,10 @@ class ConversationList(admin.ModelAdmin):
         if len(text) < LEAST_SEARCHED:
             self.message_user(request, "Search for at least three characters.", "WARNING")
             return queryset.none(), False
-        return queryset.filter(pk__in=Conversation.objects.containing(text).values("pk")), False
+        found = Conversation.objects.newest_containing(text, SEARCHED)
+        if len(found) >= SEARCHED:
+            self.message_user(request, "Many conversations have this: the newest are shown.", "WARNING")
+        return queryset.filter(pk__in=found), False
 
     @admin.display(description="conversation")
     def who(self, conversation: Any) -> SafeString:
@@ -185,18 +189,22 @@ class ConversationList(admin.ModelAdmin):
     @admin.display(description="unread", empty_value="")
     def unread_badge(self, conversation: Any) -> SafeString | str:
         """Show how many messages are unread."""
-        return rendered("unread", count=conversation.unread_count) if conversation.unread_count else ""
+        count = conversation.unread_count
+        badge = '<span class="sb-badge" title="{} unread">{}<span class="sb-hidden"> unread</span></span>'
+        return format_html(badge, count, count if count < 100 else "99+") if count else ""
 
     @admin.display(description="status")
     def state(self, conversation: Any) -> SafeString:
         """Show whether it is active, archived or closed."""
-        return rendered("state", conversation=conversation)
+        return format_html('<span class="sb-tag sb-{0}">{0}</span>', conversation.status)
 
     @admin.display(description="when")
     def when(self, conversation: Any) -> SafeString | str:
         """Show how long ago the last message came, and exactly when to whoever points there."""
         at = conversation.last_message_at
-        return rendered("when", at=at, ago=ago(at, timezone.now())) if at else ""
+        exact = f"{at:%-d %b %Y, %H:%M:%S} UTC" if at else ""
+        shown = '<time class="sb-ago" datetime="{}" title="{}">{}</time>'
+        return format_html(shown, at.isoformat(), exact, ago(at, timezone.now())) if at else ""
 
 
 def rendered(cell: str, **context: Any) -> SafeString:

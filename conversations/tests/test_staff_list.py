@@ -5,6 +5,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
+from conversations.admin import conversation_list
 from conversations.models import Conversation, Message
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +43,15 @@ def test_a_conversation_is_found_by_number_title_and_words(admin_client, accept,
     one = accept(recipient="+15550000002", body="With some words in it")
     Conversation.objects.filter(pk=one.conversation_id).update(title="Ann’s")
     assert found(admin_client, q=text) == {"+15550000002"}
+
+
+def test_of_what_many_have_the_newest_are_found_and_that_is_said(admin_client, accept, monkeypatch):
+    monkeypatch.setattr(conversation_list, "SEARCHED", 3)
+    for number in range(5):
+        accept(recipient=f"+1555000000{number}", body="A common word")
+    answer = admin_client.get(LIST, {"q": "common"})
+    assert [each.participant_to[-1] for each in answer.context["cl"].result_list] == ["4", "3", "2"]
+    assert "the newest are shown" in answer.text
 
 
 def test_what_is_too_short_to_be_searched_for_finds_nothing_and_says_so(admin_client, accept):

@@ -78,7 +78,8 @@ function sends(form, after) {
     draft.keep();
     try {
       const answer = await fetch(form.action, {method: "POST", body, headers: {Accept: "application/json"}});
-      if (answer.redirected || answer.status === 403) {
+      const isAnswer = answer.headers.get("Content-Type")?.startsWith("application/json");
+      if (answer.redirected || (answer.status === 403 && !isAnswer)) {
         throw new Error("You may not send any more, or are logged out. What you wrote is kept.");
       }
       const {errors, url} = await answer.json();

@@ -47,24 +47,33 @@ function toEnd() {
   window.scrollTo({top: document.documentElement.scrollHeight});
 }
 
-function mergeHead(page) {
-  const head = document.getElementById("head");
-  const fresh = page.getElementById("head");
-  if (head.dataset.version === fresh.dataset.version || head.contains(document.activeElement)) {
-    return;
-  }
-  fresh.querySelector("#about").open = head.querySelector("#about").open;
-  head.replaceWith(document.adoptNode(fresh));
-}
-
-// Keeps open what was opened: a status that changes must not fold away what somebody reads.
-function keepOpen(old, fresh) {
+// A status that changes must not fold away what somebody reads, nor move them away from where they are.
+function replace(old, fresh) {
   const folds = fresh.querySelectorAll("details");
   old.querySelectorAll("details").forEach((fold, place) => {
-    if (fold.open && folds[place] && folds[place].className === fold.className) {
+    if (fold.open && folds[place]?.className === fold.className) {
       folds[place].open = true;
     }
   });
+  const stops = "summary, a, button";
+  const place = [...old.querySelectorAll(stops)].indexOf(document.activeElement);
+  old.replaceWith(fresh);
+  if (place >= 0) {
+    fresh.querySelectorAll(stops)[place]?.focus({preventScroll: true});
+  }
+}
+
+// False where somebody is typing a title: it is asked for again when they are done.
+function mergeHead(page) {
+  const head = document.getElementById("head");
+  const fresh = page.getElementById("head");
+  if (head.querySelector("input:focus")) {
+    return false;
+  }
+  if (head.dataset.version !== fresh.dataset.version) {
+    replace(head, document.adoptNode(fresh));
+  }
+  return true;
 }
 
 function mergeEntries(page) {
@@ -81,9 +90,8 @@ function mergeEntries(page) {
         entries().append(entry);
       }
       news.push(entry);
-    } else if (old.dataset.version !== entry.dataset.version && !old.contains(document.activeElement)) {
-      keepOpen(old, entry);
-      old.replaceWith(entry);
+    } else if (old.dataset.version !== entry.dataset.version) {
+      replace(old, entry);
     } else {
       before = old;
       continue;
@@ -126,8 +134,7 @@ async function poll() {
     }
     say("");
     if (answer.status === 200) {
-      show(await answer.text());
-      etag = answer.headers.get("ETag");
+      etag = show(await answer.text()) ? answer.headers.get("ETag") : "";
     } else if (answer.status !== 304) {
       say("The server does not answer as it should. It is asked again every few seconds.");
     }
@@ -141,7 +148,7 @@ async function poll() {
 function show(html) {
   const page = parsed(html);
   const wasAtEnd = isAtEnd();
-  mergeHead(page);
+  const isWhole = mergeHead(page);
   const news = mergeEntries(page);
   redraw();
   announce(news);
@@ -149,6 +156,7 @@ function show(html) {
     toEnd();
   }
   markRead();
+  return isWhole;
 }
 
 // --- Read -------------------------------------------------------------------------------------------------------
@@ -204,6 +212,7 @@ async function loadTimeline(timeline) {
   if (answer?.ok && !answer.redirected) {
     timeline.querySelector("div").replaceChildren(...document.adoptNode(parsed(await answer.text()).body).childNodes);
     Times.show(timeline);
+    timeline.scrollIntoView({block: "nearest"});
   }
 }
 
