@@ -1,6 +1,7 @@
 """Staff at work, in a real browser, on the processes of `make run`."""
 
 import base64
+import re
 import threading
 import urllib.parse
 import urllib.request
@@ -58,7 +59,7 @@ def watched(page, stack):
             url, text = getattr(event, "url", ""), getattr(event, "text", "")
             if kind == "request" and url.startswith((stack.url, "data:", "about:", "blob:")):
                 return
-            if kind == "console" and "Security Policy" not in text:
+            if kind == "console" and not re.search("Security Policy|Blocked script", text):
                 return
             with lock:
                 happened.append((kind, url, text or str(event)))
