@@ -119,10 +119,13 @@ class ConversationChanges(ConversationPage):
         """Change a conversation and record it. Raises the API's errors."""
         body = ConversationChange(data={name: wish[name] for name in ("title", "status") if name in wish})
         body.is_valid(raise_exception=True)
+        changes = {name: new for name, new in body.validated_data.items() if getattr(conversation, name) != new}
+        if not changes:
+            return
         try:
             with transaction.atomic():
-                conversation.change(**body.validated_data)
-                self.log_change(request, conversation, described(body.validated_data))
+                conversation.change(**changes)
+                self.log_change(request, conversation, described(changes))
         except IntegrityError:
             raise OpenConversationExists from None
 
