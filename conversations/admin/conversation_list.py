@@ -23,7 +23,7 @@ from conversations.models import Conversation, Message
 from conversations.models.status import NOT_REACHED
 
 ROWS = 50
-SEARCHED = 1_000
+SEARCHED = 500
 LEAST_SEARCHED = 3
 PHONE_NUMBER = re.compile(r"\+?[0-9][0-9 ().\-/]{4,}")
 LONGEST_WORDS = 140
