@@ -2,35 +2,12 @@
 
 from django.contrib import admin
 
+from conversations.admin.conversation_changes import ConversationChanges
+from conversations.admin.conversation_list import ConversationList
 from conversations.admin.reading import ReadOnly
-from conversations.models import Conversation, Message
-
-
-class MessageInline(ReadOnly, admin.TabularInline):
-    """The messages of a conversation, as they were accepted."""
-
-    model = Message
-    fields = ("created_at", "direction", "type", "sender", "recipient", "body", "status", "error_message")
-    ordering = ("created_at", "id")
-    show_change_link = True
+from conversations.models import Conversation
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ReadOnly, admin.ModelAdmin):
-    """Who writes with whom."""
-
-    list_display = (
-        "participant_from",
-        "participant_to",
-        "channel_type",
-        "status",
-        "message_count",
-        "unread_count",
-        "last_message_at",
-    )
-    list_filter = ("channel_type", "status", "type", "test")
-    search_fields = ("participant_from", "participant_to", "title")
-    ordering = ("-last_message_at",)
-    exclude = ("participants_key",)
-    readonly_fields = ("last_message_at", "message_count", "unread_count")
-    inlines = (MessageInline,)
+class ConversationAdmin(ReadOnly, ConversationList, ConversationChanges):
+    """Who writes with whom: a list, and for each a page to read it on, to answer and to take notes."""

@@ -69,7 +69,7 @@ def judged(request: Request) -> list[Row]:
             rows.append(list(flattened(error.detail, ("body", "messages", place))))
             continue
         conversation_type = values.pop("conversation_type")
-        message = outbound(values, request)
+        message = outbound(values, request.user, request.request_id)  # type: ignore[attr-defined]
         message.opens_thread = conversation_type == Conversation.Type.THREAD
         rows.append(message)
     return rows
@@ -119,7 +119,7 @@ def tried_again(make: Callable[[], list[Any] | None]) -> list[Any] | None:
 def handed_over(rows: Sequence[Row]) -> list[Row]:
     """Ring for the messages among these that are due, or send them here and now; return all as they stand then."""
     if settings.SYNC_MESSAGE_PROCESSING:
-        return [hand_over(row) if isinstance(row, Message) and row.is_due_at_once else row for row in rows]
+        return [hand_over(row) if isinstance(row, Message) else row for row in rows]
     for channel in Message.Type.values:
         due = [row for row in rows if isinstance(row, Message) and row.type == channel and row.is_due_at_once]
         for message in due[:RINGS_FOR_A_BATCH]:

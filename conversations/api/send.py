@@ -2,7 +2,7 @@
 
 import logging
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.utils import timezone
@@ -145,22 +145,23 @@ class SendView(APIView):
         body.is_valid(raise_exception=True)
         values = dict(body.validated_data)
         accept = partial(Message.objects.accept, conversation_type=values.pop("conversation_type"))
-        message = outbound(values, request)
+        message = outbound(values, request.user, request.request_id)  # type: ignore[attr-defined]
+        if key and (made := idempotency.make_once(request.user, key, request.data, message, accept)):
+            return Response(represent(made), headers=idempotency.REPLAYED)
         if not key:
             accept(message)
-        elif made := idempotency.make_once(request.user, key, request.data, message, accept):
-            return Response(represent(made), headers=idempotency.REPLAYED)
-        if message.is_due_at_once:
-            message = hand_over(message)
+        message = hand_over(message)
         headers = {"Location": message.get_absolute_url()}
         return Response(represent(message), status=201, headers=headers)
 
 
 def hand_over(message: Message) -> Message:
-    """Ring for the message, or send it here and now where the settings say so; return it as it stands then.
+    """Ring for a message that is due, or send it at once where the settings say so; return it as it stands then.
 
     It is accepted, so from here on nothing is an error any more: the worst that can happen is that it waits.
     """
+    if not message.is_due_at_once:
+        return message
     if not settings.SYNC_MESSAGE_PROCESSING:
         tasks.ring(message)
         return message
@@ -178,9 +179,9 @@ def hand_over(message: Message) -> Message:
     return message
 
 
-def outbound(values: dict[str, Any], request: Request) -> Message:
+def outbound(values: dict[str, Any], client: Any, request_id: str) -> Message:
     """Return an unsaved message of what was asked for. Raises `PermissionDenied` for a test without a sandbox."""
-    test = cast(Any, request.user).test
+    test = client.test
     if test and not routes.has_sandbox():
         sentence = "This client's messages go to the sandbox, and there is none here: it takes SANDBOX_URL."
         raise PermissionDenied(sentence, code="no_sandbox")
@@ -189,7 +190,7 @@ def outbound(values: dict[str, Any], request: Request) -> Message:
         status=Status.PENDING,
         provider=routes.names_for(values["type"], test=test)[0],
         test=test,
-        request_id=request.request_id,  # type: ignore[attr-defined]
+        request_id=request_id,
         **values,
     )
 

@@ -36,17 +36,24 @@ PLAIN = (str, bool, int, list, dict, type(None))
 class AcceptanceQuerySet(ReportQuerySet):
     """How messages are made."""
 
-    def accept(self, message: "Message", *, conversation_type: str = Conversation.Type.DIRECT) -> "Message":
+    def accept(
+        self,
+        message: "Message",
+        *,
+        conversation_type: str = Conversation.Type.DIRECT,
+        conversation_id: UUID | None = None,
+    ) -> "Message":
         """Insert an outbound message with its conversation and its first event; return it as it stands then.
 
-        It joins its parent's conversation; else (or where that is closed) the pair's open direct one, made if needed;
-        with type `thread` always a new one. One statement, so it holds wholly or not at all without a transaction. To a
-        recipient who opted out it is `failed` at once.
+        It joins the conversation that is named, else its parent's; without one (or where that is closed) the pair's
+        open direct one, made if needed; with type `thread` always a new one. One statement, so it holds wholly or not
+        at all without a transaction. To a recipient who opted out it is `failed` at once.
         """
         if message.type == "email":
             message.take_mail_headers()
-        parent_id = message.parent.conversation_id if message.parent else None
-        return self.insert(message, conversation_type, parent_id)
+        if conversation_id is None and message.parent:
+            conversation_id = message.parent.conversation_id
+        return self.insert(message, conversation_type, conversation_id)
 
     def insert(self, message: "Message", conversation_type: str, joined_conversation_id: UUID | None) -> "Message":
         """Insert a message into a conversation by its id while that is open, else into the one of its pair."""
@@ -117,6 +124,7 @@ def insert_parameters(message: "Message", conversation_type: str) -> dict[str, A
         "automatic": message.automatic,
         "batch": message.batch,
         "test": message.test,
+        "author_id": message.author_id,
     }
 
 

@@ -26,6 +26,14 @@ def containing_index(field: str, name: str) -> GinIndex:
     return GinIndex(OpClass(Upper(field), name="gin_trgm_ops"), name=name)
 
 
+def any_contains(fields: tuple[str, ...], text: str) -> Q:
+    """Return a filter for rows that have a text in one of these fields, in any case."""
+    found = Q()
+    for field in fields:
+        found |= Q(**{f"{field}__icontains": text})
+    return found
+
+
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     """How conversations are found."""
 
@@ -60,6 +68,18 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
             *(conversations.filter(**{f"{field}__icontains": text}).values("pk") for field in IN_CONVERSATIONS),
         ]
         return self.filter(pk__in=ids[0].union(*ids[1:]))
+
+    def newest_containing(self, text: str, limit: int) -> list[UUID]:
+        """Return the ids of conversations that have a text where `containing` looks: all of them, unless it is common.
+
+        Of a common text those of its newest `limit` messages, and the newest `limit` that have it themselves. As there
+        is an order and a limit, the planner walks the newest rows of a common text and asks an index for a rare one.
+        """
+        messages = apps.get_model("conversations", "Message").objects.filter(any_contains(IN_MESSAGES, text))
+        said = messages.order_by("-created_at", "-id").values_list("conversation_id", flat=True)[:limit]
+        newest_first = F("last_message_at").desc(nulls_last=True)
+        named = self.filter(any_contains(IN_CONVERSATIONS, text)).order_by(newest_first, "-id")
+        return list(dict.fromkeys([*said, *named.values_list("pk", flat=True)[:limit]]))
 
     def last_written_in(self, participants_key: str) -> UUID | None:
         """Return the open conversation of a pair in which we wrote last; None if we never wrote in one."""
@@ -124,6 +144,7 @@ class Conversation(models.Model):
     objects: ClassVar[models.Manager["Conversation"]] = ConversationQuerySet.as_manager()
 
     class Meta:
+        permissions = [("reply_conversation", "Can reply in conversations, write notes, mark, archive and close them")]
         constraints = [
             models.UniqueConstraint(
                 fields=["participants_key"],
@@ -176,6 +197,24 @@ class Conversation(models.Model):
         closes = changes.get("status") == Conversation.Status.CLOSED != row.status
         Conversation.objects.filter(pk=self.pk).update(**changes, updated_at=timezone.now())
         self.recorded(ConversationEvent.Kind.CLOSED if closes else ConversationEvent.Kind.UPDATED)
+
+    @transaction.atomic
+    def mark_read(self, seen: UUID | None = None) -> bool:
+        """Let nothing be unread, or only what came in after a message of it that was seen; return whether that is news.
+
+        Counted under the lock that whoever adds a message takes, so that none is missed.
+        """
+        row = Conversation.objects.select_for_update().get(pk=self.pk)
+        messages = apps.get_model("conversations", "Message").objects.filter(conversation=self)
+        last_seen = messages.filter(pk=seen).first()
+        later = messages.filter(direction="inbound", created_at__gt=last_seen.created_at) if last_seen else None
+        unread = min(later.count(), row.unread_count) if later is not None else 0
+        Conversation.objects.filter(pk=self.pk).update(unread_count=unread)
+        return unread < row.unread_count
+
+    def mark_unread(self) -> bool:
+        """Let it be looked at again; return whether that is news."""
+        return bool(Conversation.objects.filter(pk=self.pk, unread_count=0).update(unread_count=1))
 
     def recorded(self, kind: ConversationEvent.Kind) -> "Conversation":
         """Record what happened to it; return it."""

@@ -58,7 +58,7 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         constraints = [
-            # Without a client it is the local development client's.
+            # Without a client it is the local development client's, or of a form that staff filled in.
             models.UniqueConstraint(fields=["client", "key"], name="one_request_per_key", nulls_distinct=False)
         ]
         indexes = [models.Index(fields=["created_at"], name="idempotency_keys_to_forget")]

@@ -224,8 +224,9 @@ def test_what_can_not_be_searched_for_is_refused(call, body, code):
 
 def test_an_index_answers_each_part_of_a_search(call, world):
     with connection.cursor() as cursor:
-        cursor.execute("SET enable_seqscan = off")
+        # Of a nearly empty table any index may be read from end to end: left are those that answer the question.
+        cursor.execute("SET enable_seqscan = off; SET enable_indexscan = off")
         plan = Conversation.objects.all().containing("umbrella").explain()
-        cursor.execute("RESET enable_seqscan")
+        cursor.execute("RESET enable_seqscan; RESET enable_indexscan")
     names = ["from_containing", "to_containing", "title_containing", "subject_containing", "body_containing"]
     assert [name for name in names if name not in plan] == []

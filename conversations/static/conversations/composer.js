@@ -1,0 +1,174 @@
+// Where staff write: drafts outlive the page, the price of a text is counted by the server, a form is sent once.
+"use strict";
+
+const composer = document.getElementById("composer");
+const problem = document.getElementById("problem");
+
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((each) => each.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+// --- Drafts -----------------------------------------------------------------------------------------------------
+
+// A draft keeps the key of its form: what was sent just before a reload is not sent again after it.
+class Draft {
+  constructor(form) {
+    this.form = form;
+    this.text = form.querySelector("textarea");
+    this.name = `draft-${form.id}-${document.getElementById("conversation").dataset.key}`;
+  }
+
+  restore() {
+    try {
+      const kept = JSON.parse(localStorage.getItem(this.name));
+      if (kept && !this.text.value) {
+        this.text.value = kept.text;
+        this.form.elements.key.value = kept.key;
+      }
+    } catch {
+      // A browser that keeps nothing still sends.
+    }
+  }
+
+  keep() {
+    try {
+      if (this.text.value) {
+        const kept = {text: this.text.value, key: this.form.elements.key.value};
+        localStorage.setItem(this.name, JSON.stringify(kept));
+      } else {
+        localStorage.removeItem(this.name);
+      }
+    } catch {
+      // As above.
+    }
+  }
+
+  clear() {
+    this.text.value = "";
+    this.form.elements.key.value = newKey();
+    this.keep();
+  }
+}
+
+// --- Sending ----------------------------------------------------------------------------------------------------
+
+function sends(form, after) {
+  const draft = new Draft(form);
+  const button = form.querySelector("[type=submit]");
+  let sent = null;
+
+  async function send() {
+    if (button.disabled) {
+      return;
+    }
+    button.disabled = true;
+    problem.textContent = "";
+    // What was refused, changed, is another message; what got no answer has to stay the same.
+    const body = new FormData(form);
+    const content = [...body.values()].slice(2).join("\n");
+    if (sent !== null && sent !== content) {
+      form.elements.key.value = newKey();
+      body.set("key", form.elements.key.value);
+    }
+    sent = content;
+    draft.keep();
+    try {
+      const answer = await fetch(form.action, {method: "POST", body, headers: {Accept: "application/json"}});
+      const isAnswer = answer.headers.get("Content-Type")?.startsWith("application/json");
+      if (answer.redirected || (answer.status === 403 && !isAnswer)) {
+        throw new Error("You may not send any more, or are logged out. What you wrote is kept.");
+      }
+      const {errors, url} = await answer.json();
+      if (errors.length) {
+        throw new Error(errors.join(" "));
+      }
+      draft.clear();
+      sent = null;
+      if (url !== location.pathname) {
+        location = url;
+      }
+      after();
+      await poll();
+      toEnd();
+    } catch (error) {
+      problem.textContent = error instanceof TypeError || error instanceof SyntaxError
+        ? "Nobody answered. Send it once more: it goes out once." : error.message;
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  draft.restore();
+  draft.text.addEventListener("input", () => draft.keep());
+  draft.text.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) {
+      event.preventDefault();
+      form.requestSubmit();
+    }
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send();
+  });
+}
+
+// --- What a text costs ------------------------------------------------------------------------------------------
+
+function priced(text) {
+  const count = document.getElementById("count");
+  let waiting = null;
+  let asked = 0;
+
+  function words(answer) {
+    const plural = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+    const sentence = `${plural(answer.characters, "character")}, ${plural(answer.segments, "segment")} (${answer.encoding})`;
+    if (!answer.ucs2_characters.length) {
+      return sentence;
+    }
+    const named = answer.ucs2_characters.map((each) => `${each.character} ${each.name}`).join(", ");
+    const more = answer.others ? ` and ${answer.others} more` : "";
+    return `${sentence}. Shorter segments because of: ${named}${more}`;
+  }
+
+  async function ask() {
+    const number = ++asked;
+    if (!text.value) {
+      count.textContent = "";
+      return;
+    }
+    const form = new FormData();
+    form.set("body", text.value);
+    const answer = await post(composer.dataset.preview, form).catch(() => null);
+    if (answer?.ok && !answer.redirected && number === asked) {
+      const found = await answer.json();
+      count.textContent = words(found);
+      count.classList.toggle("sb-costly", found.ucs2_characters.length > 0);
+    }
+  }
+
+  text.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(ask, 250);
+  });
+  ask();
+  return ask;
+}
+
+const replyForm = document.getElementById("reply");
+const noteForm = document.getElementById("note");
+if (noteForm) {
+  sends(noteForm, () => { noteForm.closest("details").open = false; });
+}
+if (replyForm) {
+  const isMail = "email" in composer.dataset;
+  let recount = () => {};
+  sends(replyForm, () => recount());
+  if (!isMail) {
+    recount = priced(replyForm.querySelector("textarea"));
+  }
+  replyForm.querySelector("textarea").focus({preventScroll: true});
+}

@@ -1,0 +1,295 @@
+"""Staff at work, in a real browser, on the processes of `make run`."""
+
+import base64
+import re
+import threading
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from messaging_project.local.probe import local_http
+from messaging_project.tests.test_inbound_journeys import manage, writes
+from messaging_project.tests.test_journeys import message, send, times_in_ledger, wait_until
+
+US = "+15551234567"
+LIST = "/admin/conversations/conversation/"
+PASSWORD = "read-and-answer-1"
+
+ALARMS = (
+    "window.alarms = []; for (const name of ['alert', 'confirm', 'prompt']) window[name] = () => alarms.push(name);"
+)
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "'-alert(1)-'",
+    "</textarea><script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    '<iframe srcdoc="<script>parent.alert(1)</script>"></iframe>',
+    '<a href="javascript:alert(1)">x</a>',
+    "{{ 7*7 }}{% debug %}${alert(1)}",
+    "<details open ontoggle=alert(1)>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
+    "<body onload=alert(1)><base href=https://evil.test/>",
+]
+MAKE_STAFF = """
+from django.contrib.auth.models import Permission, User
+for name, more in (("agent", ["reply_conversation", "resend_message"]), ("reader", [])):
+    user, _ = User.objects.get_or_create(username=name, is_staff=True)
+    user.set_password({password!r}); user.save()
+    names = ["view_conversation", "view_message", "view_media", *more]
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+"""
+
+
+@pytest.fixture(scope="module")
+def staff(stack):
+    """An agent, who answers, and a reader, who does not."""
+    manage(stack, "shell", "--no-imports", "-c", MAKE_STAFF.format(password=PASSWORD))
+
+
+@pytest.fixture
+def watched(page, stack):
+    """The page, and what must never happen on it: dialogs, errors, refusals of the policy, calls to other hosts."""
+    happened, lock = [], threading.Lock()
+
+    def note(kind):
+        def noted(event):
+            url, text = getattr(event, "url", ""), getattr(event, "text", "")
+            if kind == "request" and url.startswith((stack.url, "data:", "about:", "blob:")):
+                return
+            if kind == "console" and not re.search("Security Policy|Blocked script", text):
+                return
+            with lock:
+                happened.append((kind, url, text or str(event)))
+            if kind == "dialog":
+                event.dismiss()
+
+        return noted
+
+    for kind in ("dialog", "pageerror", "request", "console"):
+        page.on(kind, note(kind))
+    page.add_init_script(ALARMS)
+    return page, happened
+
+
+def log_in(page, stack, name="agent", path=LIST):
+    page.goto(f"{stack.url}/admin/login/?next={path}")
+    page.fill("#id_username", name)
+    page.fill("#id_password", PASSWORD)
+    page.click("[type=submit]")
+    page.wait_for_url(f"**{path}")
+
+
+def thread_of(stack, number):
+    """The path of the page of a number's conversation."""
+    found = stack.get(f"/api/v1/conversations/?participant={urllib.parse.quote(number)}").json
+    return f"{LIST}{found['conversations'][0]['id']}/change/"
+
+
+def opened(page, stack, number, name="agent"):
+    """Somebody of the staff has the conversation with a number open."""
+    log_in(page, stack, name, thread_of(stack, number))
+
+
+def sent_to(stack, number):
+    return stack.get(f"/api/v1/messages/?direction=outbound&to={urllib.parse.quote(number)}").json["messages"]
+
+
+def bubble(page, text):
+    return page.locator(".sb-entry", has_text=text)
+
+
+def test_staff_find_a_conversation_read_it_answer_and_see_the_answer_delivered(stack, staff, watched):
+    page, happened = watched
+    writes(stack, body="Is the pomegranate juice back?", **{"from": "+15557100001"})
+    log_in(page, stack)
+    page.fill("#searchbar", "pomegranate")
+    page.press("#searchbar", "Enter")
+    page.click("text=+15557100001")
+    bubble(page, "pomegranate juice").wait_for()
+    page.fill("#body", "Yes, since today.")
+    page.click("#reply [type=submit]")
+    bubble(page, "Yes, since today.").wait_for()
+    page.locator(".sb-outbound .sb-tick-delivered").wait_for()
+    assert page.input_value("#body") == ""
+    [answer] = sent_to(stack, "+15557100001")
+    assert (answer["status"], answer["from"], answer["body"]) == ("delivered", US, "Yes, since today.")
+    assert times_in_ledger(stack, [answer["id"]])[answer["id"]] == 1
+    assert happened == []
+
+
+def test_a_message_appears_by_itself_and_the_draft_stays(stack, staff, watched):
+    page, happened = watched
+    writes(stack, body="First", **{"from": "+15557100002"})
+    opened(page, stack, "+15557100002")
+    page.fill("#body", "Half a sen")
+    page.evaluate("document.getElementById('body').setSelectionRange(4, 4)")
+    writes(stack, body="Second", **{"from": "+15557100002"})
+    bubble(page, "Second").wait_for(timeout=3000)
+    assert "Second" in page.text_content("#news")
+    assert page.input_value("#body") == "Half a sen"
+    assert page.evaluate("[document.activeElement.id, document.activeElement.selectionStart]") == ["body", 4]
+    page.reload()
+    assert page.input_value("#body") == "Half a sen"
+    assert happened == []
+
+
+def test_what_is_looked_at_is_read_by_those_who_answer_only(stack, staff, page, browser):
+    writes(stack, body="Unread", **{"from": "+15557100003"})
+    path = f"/api/v1/conversations/{thread_of(stack, '+15557100003').split('/')[-3]}"
+    context = browser.new_context()
+    opened(context.new_page(), stack, "+15557100003", "reader")
+    assert stack.get(path).json["unread_count"] == 1
+    context.close()
+    opened(page, stack, "+15557100003")
+    wait_until(lambda: stack.get(path).json["unread_count"] == 0)
+
+
+def test_a_double_click_and_a_reload_send_once(stack, staff, watched):
+    page, happened = watched
+    writes(stack, **{"from": "+15557100004"})
+    opened(page, stack, "+15557100004")
+    page.fill("#body", "Only once")
+    page.dblclick("#reply [type=submit]")
+    bubble(page, "Only once").wait_for()
+    page.reload()
+    bubble(page, "Only once").wait_for()
+    assert len(sent_to(stack, "+15557100004")) == 1
+    assert happened == []
+
+
+def test_an_answer_that_was_lost_on_its_way_back_is_not_sent_twice(stack, staff, page):
+    writes(stack, **{"from": "+15557100005"})
+    opened(page, stack, "+15557100005")
+    page.evaluate(
+        "window.fetch = ((real) => async (url, wish) => { const answer = await real(url, wish);"
+        " if (String(url).includes('/reply/') && !window.lost) { window.lost = true; throw new TypeError('lost'); }"
+        " return answer; })(window.fetch)"
+    )
+    page.fill("#body", "Once, please")
+    page.click("#reply [type=submit]")
+    page.locator("#problem", has_text="Nobody answered").wait_for()
+    page.click("#reply [type=submit]")
+    page.wait_for_function("document.getElementById('body').value === ''")
+    assert len(sent_to(stack, "+15557100005")) == 1
+
+
+def test_keys_send_and_the_price_is_told_on_the_way(stack, staff, page):
+    writes(stack, **{"from": "+15557100006"})
+    opened(page, stack, "+15557100006")
+    page.fill("#body", "It’s ready")
+    page.locator("#count", has_text="10 characters, 1 segment (UCS-2)").wait_for()
+    assert "’ right single quotation mark" in page.text_content("#count")
+    page.press("#body", "Enter")
+    assert sent_to(stack, "+15557100006") == []
+    page.press("#body", "Control+Enter")
+    bubble(page, "It’s ready").wait_for()
+    assert len(sent_to(stack, "+15557100006")) == 1
+
+
+def test_who_said_stop_is_warned_of_as_soon_as_they_said_it(stack, staff, page):
+    writes(stack, body="Hi", **{"from": "+15557100007"})
+    opened(page, stack, "+15557100007")
+    assert page.locator(".sb-notice-bad").count() == 0
+    writes(stack, body="STOP", **{"from": "+15557100007"})
+    page.locator(".sb-notice-bad", has_text="A reply will not be sent").wait_for(timeout=3000)
+    page.fill("#body", "But we have an offer")
+    page.press("#body", "Control+Enter")
+    page.locator(".sb-bad", has_text="recipient_opted_out").wait_for()
+
+
+def test_a_note_stands_in_the_thread_and_goes_nowhere(stack, staff, page):
+    writes(stack, body="Hi", **{"from": "+15557100008"})
+    opened(page, stack, "+15557100008")
+    page.click("text=Write a note")
+    page.fill("#note-text", "She is a friend of the house")
+    page.press("#note-text", "Control+Enter")
+    page.locator(".sb-note", has_text="friend of the house").wait_for()
+    assert sent_to(stack, "+15557100008") == []
+
+
+def test_a_timeline_opens_where_it_stands_and_stays_open(stack, staff, page):
+    sent = send(stack, 7109)
+    wait_until(lambda: message(stack, sent)["status"] == "delivered")
+    opened(page, stack, message(stack, sent)["to"])
+    page.click(".sb-timeline > summary")
+    page.locator(".sb-events", has_text="The provider accepted it.").wait_for()
+
+
+def test_a_conversation_is_closed_and_opened_again(stack, staff, page):
+    writes(stack, body="Hi", **{"from": "+15557100010"})
+    opened(page, stack, "+15557100010")
+    page.click("text=Close")
+    page.locator(".sb-notice", has_text="closed").wait_for()
+    assert page.locator("#reply").count() == 0
+    page.click("text=Reopen")
+    page.locator("#reply").wait_for()
+
+
+def test_a_reader_reads(stack, staff, page):
+    writes(stack, body="Read me", **{"from": "+15557100011"})
+    path = thread_of(stack, "+15557100011")
+    log_in(page, stack, "reader", path)
+    bubble(page, "Read me").wait_for()
+    assert page.locator("#conversation textarea, #conversation button").count() == 0
+    status = page.evaluate(
+        "async (url) => (await fetch(url, {method: 'POST', body: new URLSearchParams({body: 'Forged',"
+        " key: crypto.randomUUID(), csrfmiddlewaretoken: document.querySelector('[name=csrfmiddlewaretoken]').value})"
+        "})).status",
+        path.replace("/change/", "/reply/"),
+    )
+    assert (status, sent_to(stack, "+15557100011")) == (403, [])
+
+
+def twilio(stack, **form):
+    """Post what Twilio would not: a callback without a signature, which a developer's own machine takes."""
+    request = urllib.request.Request(
+        f"{stack.url}/api/v1/webhooks/twilio", urllib.parse.urlencode(form).encode(), method="POST"
+    )
+    with local_http.open(request, timeout=15) as answer:
+        assert answer.status == 200
+
+
+def hostile_world(stack):
+    """Conversations in which everything that a stranger can choose is a payload; their ids."""
+    for number, payload in enumerate(PAYLOADS):
+        twilio(stack, From=payload, To=US, Body=payload, MessageSid=f"SM-xss-{number}")
+        name = base64.b64encode(b"x").decode()
+        mail = {
+            "from": f'"{payload.replace(chr(34), "")}" <xss{number}@example.com>',
+            "to": "us@example.com",
+            "subject": payload,
+            "html": f"<p>{payload}</p><img src='https://evil.test/p.gif'><link rel=stylesheet href=https://evil.test/>",
+            "attachments": [{"filename": payload, "content_type": "text/html", "content_base64": name}],
+        }
+        writes(stack, "email", body=payload, **mail)
+    found = stack.get("/api/v1/conversations/?limit=100").json["conversations"]
+    hostile = [each for each in found if each["participant_from"] in PAYLOADS or "xss" in each["participant_from"]]
+    for number, each in enumerate(hostile):
+        payload = PAYLOADS[number % len(PAYLOADS)]
+        stack.call("PATCH", f"/api/v1/conversations/{each['id']}", {"title": payload})
+    return [each["id"] for each in hostile]
+
+
+def test_nothing_that_a_stranger_writes_runs_or_calls_anywhere(stack, staff, watched):
+    page, happened = watched
+    ids = hostile_world(stack)
+    assert len(ids) == 2 * len(PAYLOADS)
+    log_in(page, stack)
+    page.fill("#searchbar", PAYLOADS[0])
+    page.press("#searchbar", "Enter")
+    page.locator(".sb-who").first.wait_for()
+    alarms = page.evaluate("alarms")
+    for each in ids:
+        page.goto(f"{stack.url}{LIST}{each}/change/")
+        page.locator(".sb-bubble").first.wait_for()
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        page.wait_for_function(
+            "[...document.querySelectorAll('.sb-timeline')].every((each) => each.querySelector('ol'))"
+        )
+        for frame in page.frames[1:]:
+            frame.wait_for_selector("p", state="attached")
+        alarms += [alarm for frame in page.frames for alarm in frame.evaluate("window.alarms ?? []")]
+    assert (alarms, happened) == ([], [])
