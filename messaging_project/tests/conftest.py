@@ -1,4 +1,4 @@
-"""The whole local stack, for journeys: the very processes that `make run` starts, on ports of their own."""
+"""What many tests share: the whole local stack, with the very processes that `make run` starts, and a browser."""
 
 import os
 import secrets
@@ -12,6 +12,7 @@ import pytest
 from messaging_project.local import control
 from messaging_project.local.running import RunningStack, stack_environment
 from messaging_project.local.settings_file import Settings, look
+from messaging_project.tests.browser import Remote, chromium
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +57,18 @@ def drop_own_database(given_urls: dict[str, str], settings: Settings) -> None:
     if url := given_urls.get("DATABASE_URL"):
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {urlsplit(settings.environment['DATABASE_URL']).path[1:]} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Remote]:
+    """Chromium, used as Playwright's Browser: `page = browser.new_page()`. Callbacks run in another thread: no ORM."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Remote) -> Iterator[Remote]:
+    """A page of a fresh profile, closed with the test."""
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
