@@ -6,6 +6,7 @@ from conversations.models.event import ConversationEvent, MessageEvent
 from conversations.models.idempotency import IdempotencyKey
 from conversations.models.media import Media
 from conversations.models.message import Message
+from conversations.models.note import Note
 from conversations.models.opt_out import OptOut
 from conversations.models.pace import SenderPace
 
@@ -18,6 +19,7 @@ __all__ = [
     "Media",
     "Message",
     "MessageEvent",
+    "Note",
     "OptOut",
     "SenderPace",
 ]

@@ -117,6 +117,7 @@ def insert_parameters(message: "Message", conversation_type: str) -> dict[str, A
         "automatic": message.automatic,
         "batch": message.batch,
         "test": message.test,
+        "author_id": message.author_id,
     }
 
 

@@ -124,6 +124,7 @@ class Conversation(models.Model):
     objects: ClassVar[models.Manager["Conversation"]] = ConversationQuerySet.as_manager()
 
     class Meta:
+        permissions = [("reply_conversation", "Can reply in conversations, write notes, mark, archive and close them")]
         constraints = [
             models.UniqueConstraint(
                 fields=["participants_key"],

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, models
 from django.db.models import Q
 from django.dispatch import receiver
@@ -23,7 +24,7 @@ from conversations.models.doubt import SETTLED_WITHOUT_AN_ID, settling_times
 from conversations.models.event import MessageEvent
 from conversations.models.opt_out import OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
-from conversations.models.status import Status
+from conversations.models.status import NOT_REACHED, Status
 from providers import routes
 from providers.base import Channel, OutboundMessage
 from providers.errors import UNREACHABLE
@@ -184,6 +185,16 @@ class Message(models.Model):
     batch = models.BooleanField(default=False, db_default=False, editable=False)
     # Whether it is of a test: as its conversation, and told here as well for those who claim.
     test = models.BooleanField(default=False, db_default=False, editable=False)
+    # The member of staff who wrote it; nobody where a client sent it, or a stranger.
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        editable=False,
+    )
 
     provider = models.CharField(max_length=50, blank=True)
     provider_message_id = models.CharField(max_length=255, blank=True)
@@ -218,8 +229,10 @@ class Message(models.Model):
     if TYPE_CHECKING:
         conversation_id: UUID
         parent_id: UUID | None
+        author_id: int | None
 
     class Meta:
+        permissions = [("resend_message", "Can send messages again that did not arrive")]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="message_status_in_words"),
             models.CheckConstraint(
@@ -272,6 +285,12 @@ class Message(models.Model):
             containing_index("body", "messages_body_containing"),
             containing_index("subject", "messages_subject_containing"),
             models.Index(fields=["conversation", "-created_at", "-id"], name="messages_of_conversation"),
+            models.Index(
+                fields=["conversation", "-created_at"],
+                condition=Q(status__in=NOT_REACHED),
+                name="messages_not_reached",
+            ),
+            models.Index(fields=["author"], condition=Q(author__isnull=False), name="messages_by_author"),
             models.Index(
                 fields=["message_id_header"], condition=~Q(message_id_header=""), name="messages_by_message_id_header"
             ),

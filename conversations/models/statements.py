@@ -45,7 +45,7 @@ message AS (
         id, conversation_id, parent_id, direction, status, type, sender, recipient, subject, body, html, attachments,
         metadata, segments, on_unresolved, request_id, provider, provider_message_id, attempts, next_attempt_at,
         error_code, error_message, send_at, expires_at, failed_at, created_at, updated_at,
-        unsubscribe, quoted_from, message_id_header, reference_headers, automatic, batch, test)
+        unsubscribe, quoted_from, message_id_header, reference_headers, automatic, batch, test, author_id)
     SELECT
         {id}, conversation_id, {parent_id}, %(direction)s, status, {type}, {sender}, {recipient},
         {subject}, {body}, {html}, {attachments}::jsonb, {metadata}::jsonb, %(segments)s, {on_unresolved},
@@ -59,7 +59,8 @@ message AS (
             GREATEST({send_at}::timestamptz, at) + %(expires_after)s::interval) END,
         CASE WHEN status = 'failed' THEN at END,
         at, at,
-        {unsubscribe}, %(quoted_from)s, {message_id_header}, {reference_headers}, %(automatic)s, %(batch)s, %(test)s
+        {unsubscribe}, %(quoted_from)s, {message_id_header}, {reference_headers}, %(automatic)s, %(batch)s, %(test)s,
+        %(author_id)s
     FROM accepted
     RETURNING id, conversation_id, status, next_attempt_at, expires_at, failed_at, error_code, error_message, created_at
 ),

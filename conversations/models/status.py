@@ -35,6 +35,9 @@ NOT_KNOWN_AS_ACCEPTED = frozenset(
     {Status.PENDING, Status.SENDING, Status.UNCERTAIN, Status.UNRESOLVED, Status.FAILED, Status.EXPIRED}
 )
 
+# What we sent and, as far as anybody knows, nobody got.
+NOT_REACHED = (Status.FAILED, Status.UNDELIVERED, Status.UNRESOLVED)
+
 # What the other side may have read. Somebody can't answer what was never offered to a provider, or was refused.
 MAY_HAVE_ARRIVED = frozenset(
     {
