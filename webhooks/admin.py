@@ -10,7 +10,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
+from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
+from providers.admin_actions import CheckedActions
 from webhooks.models import Delivery, Receipt, Refusal, Subscription
 
 
@@ -20,11 +22,33 @@ class ReceiptAdmin(ReadOnly, admin.ModelAdmin):
 
     list_display = ("id", "received_at", "provider", "kind", "result", "verified", "backfilled", "attempts", "error")
     list_display_links = ("id", "received_at")
-    list_filter = ("provider", "kind", "result", "verified", "backfilled")
+    list_filter = ("result", "provider", "kind", "verified", "backfilled", "received_at")
     exclude = ("body",)
     readonly_fields = ("as_it_came",)
-    date_hierarchy = "received_at"
+    search_fields = ("=id",)
+    search_help_text = "The number of a receipt"
     ordering = ("-id",)
+    actions = ("replay",)
+    paginator = CappedPaginator
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
+        """Leave out what can be long and no list shows."""
+        return super().get_queryset(request).defer("payload")
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change receipts."""
+        return request.user.has_perm("webhooks.change_receipt")
+
+    @admin.action(description="Replay: what took effect already changes nothing", permissions=["replay"])
+    def replay(self, request: HttpRequest, receipts: QuerySet[Receipt]) -> None:
+        """Let the chosen ones take effect anew, as `manage.py replay_receipts` does, and write down who did."""
+        chosen = list(receipts)
+        for each in chosen:
+            self.log_change(request, each, "Replayed.")
+        results = Receipt.objects.filter(pk__in=[each.pk for each in chosen]).apply_again()
+        stand = ", ".join(f"{count} {result.lower()}" for result, count in results.most_common())
+        messages.success(request, f"Replayed: {results.total()} ({stand}).")
 
     @admin.display(description="body")
     def as_it_came(self, receipt: Receipt) -> str:
@@ -56,7 +80,7 @@ class RefusalAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(admin.ModelAdmin):
+class SubscriptionAdmin(CheckedActions, admin.ModelAdmin):
     """Who is told of what. Clients make and change these over the API; here they are stopped, and started again."""
 
     list_display = ("url", "client", "status", "failures", "failing_since", "disabled_because", "created_at")
@@ -74,6 +98,10 @@ class SubscriptionAdmin(admin.ModelAdmin):
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody: the secret is shown to the client who makes one."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody: its deliveries are evidence. The client deletes it over the API."""
         return False
 
     def has_switch_permission(self, request: HttpRequest) -> bool:
@@ -102,6 +130,8 @@ class SubscriptionAdmin(admin.ModelAdmin):
     def replay_failed(self, request: HttpRequest, subscriptions: QuerySet[Subscription]) -> None:
         """Let failed deliveries of the chosen ones be due again."""
         failed = Delivery.objects.filter(subscription__in=subscriptions, status=Delivery.Status.FAILED)
+        for each in subscriptions:
+            self.log_change(request, each, "Told again what was given up.")
         messages.success(request, f"Told again: {failed.replay()}.")
 
 
@@ -116,6 +146,7 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ("status", "event", "subscription")
     list_select_related = ("subscription",)
     ordering = ("-created_at", "-id")
+    paginator = CappedPaginator
     show_full_result_count = False
     actions = ("replay",)
 
@@ -127,4 +158,6 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
     def replay(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         """Let the chosen ones be due again, each in its old place."""
         chosen = Delivery.objects.filter(pk__in=deliveries.values("pk"))
+        for each in deliveries:
+            self.log_change(request, each, "Told again.")
         messages.success(request, f"Told again: {chosen.replay()}.")

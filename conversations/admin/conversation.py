@@ -2,11 +2,11 @@
 
 from django.contrib import admin
 
-from conversations.admin.reading import ReadOnly
+from conversations.admin.reading import ReadOnly, ReadOnlyRows
 from conversations.models import Conversation, Message
 
 
-class MessageInline(ReadOnly, admin.TabularInline):
+class MessageInline(ReadOnlyRows, admin.TabularInline):
     """The messages of a conversation, as they were accepted."""
 
     model = Message
