@@ -12,6 +12,7 @@ from conversations.admin.reading import ReadOnly
 class AuditTrailAdmin(ReadOnly, admin.ModelAdmin):
     """Read only: whoever could change it could hide in it."""
 
+    title = "Audit trail"
     list_display = ("action_time", "user", "kind", "linked", "what")
     list_display_links = None
     list_filter = (("user", admin.RelatedOnlyFieldListFilter), "action_time", "content_type")

@@ -7,7 +7,8 @@ from functools import cached_property
 from math import floor, log10
 
 WIDTH, HEIGHT = 720, 220
-LEFT, RIGHT, TOP, BOTTOM = 52, 8, 10, 30
+LEFT, RIGHT, TOP, BOTTOM = 64, 8, 18, 34
+LABEL_WIDTH = 64
 MOST_LABELS = 8
 
 
@@ -84,7 +85,7 @@ class Chart:
     def lines(self) -> list[Label]:
         """The lines of the scale."""
         values = [0, self.most // 2, self.most] if self.most > 1 else [0, 1]
-        return [Label(self._y(value), f"{value:,}") for value in values]
+        return [Label(self._y(value), short(value)) for value in values]
 
     @property
     def labels(self) -> list[Label]:
@@ -92,7 +93,8 @@ class Chart:
         days = len(self.hours) > 48
         step = 24 if days else max(1, len(self.hours) // MOST_LABELS)
         marked = [each for each in enumerate(self.hours) if each[1].hour % step == 0]
-        return [Label(self._x(number), f"{hour:%d %b}" if days else f"{hour:%H:%M}") for number, hour in marked]
+        labels = [Label(self._x(number), f"{hour:%d %b}" if days else f"{hour:%H:%M}") for number, hour in marked]
+        return [label for label in labels if label.at <= self.right - LABEL_WIDTH]
 
     @property
     def bars(self) -> Iterator[Bar]:
@@ -129,6 +131,13 @@ class Chart:
         of_each = [(each.name, self.counts.get((hour, each.key), 0)) for each in self.series]
         listed = ", ".join(f"{count:,} {name}" for name, count in of_each if count)
         return f"{hour:%d %b, %H:%M} UTC: {self.of(hour):,} ({listed})"
+
+
+def short(value: int) -> str:
+    """Return a number as it fits beside an axis: 7,000 or 15k or 1.5M."""
+    if value < 10_000:
+        return f"{value:,}"
+    return f"{value / 1000:g}k" if value < 1_000_000 else f"{value / 1_000_000:g}M"
 
 
 def round_up(value: int) -> int:

@@ -216,7 +216,7 @@ def doubts() -> dict[str, Any]:
 def doubts_url(request: HttpRequest) -> str:
     """Return where the unresolved are listed, "" for who may not open that."""
     may_open = request.user.has_perm("conversations.view_notreached")
-    return f"{reverse('admin:conversations_notreached_changelist')}?status__exact=unresolved" if may_open else ""
+    return f"{reverse('admin:conversations_notreached_changelist')}?status=unresolved" if may_open else ""
 
 
 def capped(rows: Any) -> str:

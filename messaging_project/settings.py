@@ -285,6 +285,7 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = ["messaging_project.formats"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STORAGES = {

@@ -7,6 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -18,14 +19,20 @@ AT_ONCE = 500
 
 
 class CheckedActions(ModelAdmin):
-    """Answers 403 to an action that the person may not do, where Django would only say that none was chosen."""
+    """Answers 403 to an action that the person may not do, where Django would only say that none was chosen.
+
+    Its list is called `title`, or as many of its rows are.
+    """
+
+    title = ""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list, or do what was chosen. Raises `PermissionDenied`."""
         wished = set(request.POST.getlist("action")) - {""}
         if wished - set(self.get_actions(request)):
             raise PermissionDenied
-        return super().changelist_view(request, extra_context)
+        title = self.title or capfirst(str(self.model._meta.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def response_action(
         self, request: HttpRequest, queryset: "QuerySet[Any]", *args: Any, **kwargs: Any

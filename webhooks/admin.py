@@ -1,7 +1,5 @@
 """What providers really said, and what subscribers were told, for whoever has to find out."""
 
-from typing import Any
-
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -10,19 +8,34 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
+from conversations.admin.filters import AccountFilter, KnownValuesFilter
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
-from providers.admin_actions import CheckedActions
 from webhooks.models import Delivery, Receipt, Refusal, Subscription
+from webhooks.models.subscription import EVENT_TYPES
+
+
+class KindFilter(KnownValuesFilter):
+    """Narrows receipts to what they tell of."""
+
+    title = parameter_name = "kind"
+    known = ("status", "inbound", "unknown")
+
+
+class EventFilter(KnownValuesFilter):
+    """Narrows deliveries to one type of event."""
+
+    title = parameter_name = "event"
+    known = EVENT_TYPES
 
 
 @admin.register(Receipt)
 class ReceiptAdmin(ReadOnly, admin.ModelAdmin):
     """Read only: a receipt is evidence."""
 
-    list_display = ("id", "received_at", "provider", "kind", "result", "verified", "backfilled", "attempts", "error")
+    list_display = ("id", "received_at", "provider", "kind", "result", "verified", "attempts", "error")
     list_display_links = ("id", "received_at")
-    list_filter = ("result", "provider", "kind", "verified", "backfilled", "received_at")
+    list_filter = ("result", AccountFilter, KindFilter, "verified", "backfilled", "received_at")
     exclude = ("body",)
     readonly_fields = ("as_it_came",)
     search_fields = ("=id",)
@@ -80,8 +93,8 @@ class RefusalAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(CheckedActions, admin.ModelAdmin):
-    """Who is told of what. Clients make and change these over the API; here they are stopped, and started again."""
+class SubscriptionAdmin(ReadOnly, admin.ModelAdmin):
+    """Who is told of what. Clients make and change these over the API; actions here stop them, and start them again."""
 
     list_display = ("url", "client", "status", "failures", "failing_since", "disabled_because", "created_at")
     list_filter = ("client", ("disabled_at", admin.EmptyFieldListFilter))
@@ -94,15 +107,6 @@ class SubscriptionAdmin(CheckedActions, admin.ModelAdmin):
     )  # fmt: skip
     readonly_fields = fields
     actions = ("enable", "disable", "replay_failed")
-    view_on_site = False  # the API's page of a row is for programs
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: the secret is shown to the client who makes one."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: its deliveries are evidence. The client deletes it over the API."""
-        return False
 
     def has_switch_permission(self, request: HttpRequest) -> bool:
         """Whoever may change subscriptions."""
@@ -143,7 +147,7 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
         "created_at", "event", "subscription", "status", "attempts", "response_status", "duration_ms",
         "next_attempt_at", "error",
     )  # fmt: skip
-    list_filter = ("status", "event", "subscription")
+    list_filter = ("status", EventFilter, "subscription")
     list_select_related = ("subscription",)
     ordering = ("-created_at", "-id")
     paginator = CappedPaginator

@@ -1,33 +1,16 @@
 """Messages in the admin."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from conversations.admin.filters import AccountFilter
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly, ReadOnlyRows
 from conversations.models import Media, Message, MessageEvent
-from providers import routes
 
 LONG_AND_NOT_LISTED = ("html", "metadata", "attachments", "reference_headers")
-
-
-class AccountFilter(admin.SimpleListFilter):
-    """Narrows a list to the messages of one account. Which there are is asked of the settings, not of every row."""
-
-    title = "account"
-    parameter_name = "provider"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the accounts that there are now."""
-        return [(name, name) for name in routes.account_names()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Message]) -> QuerySet[Message]:
-        """Return those of the chosen account."""
-        return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
 class EventInline(ReadOnlyRows, admin.TabularInline):

@@ -12,11 +12,13 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from conversations import tasks
-from conversations.admin.message import LONG_AND_NOT_LISTED, AccountFilter
+from conversations.admin.filters import AccountFilter, KnownValuesFilter
+from conversations.admin.message import LONG_AND_NOT_LISTED
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
 from conversations.models import Message, NotReached, OptOut, Scheduled
 from conversations.models.conversation import channel_type_of
+from conversations.models.intervention import RETRYABLE
 from conversations.models.status import Status
 from conversations.models.work_list import may_have_been_sent
 from providers.admin_actions import is_confirmed
@@ -51,18 +53,19 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
         """Return what it is sent on."""
         return {"sms": "SMS", "mms": "MMS", "email": "Email"}[message.type]
 
-    @admin.display(description="text")
+    @admin.display(description="to, from", ordering="recipient")
+    def people(self, message: Message) -> str:
+        """Return whom it is for, with a link to their thread, and whom it is from."""
+        url = reverse("admin:conversations_conversation_change", args=[message.conversation_id])
+        words = '<a href="{}" title="Open the conversation">{}</a><br><span class="quiet">from {}</span>'
+        return format_html(words, url, message.recipient, message.sender)
+
+    @admin.display(description="message")
     def text(self, message: Message) -> str:
         """Return the first words, with a link to all that is known of it."""
         words = message.subject or message.body or "(no text)"
         url = reverse("admin:conversations_message_change", args=[message.pk])
-        return format_html('<a href="{}">{}</a>', url, Truncator(words).chars(50))
-
-    @admin.display(description="conversation")
-    def thread(self, message: Message) -> str:
-        """Return a link to the thread that it is in."""
-        url = reverse("admin:conversations_conversation_change", args=[message.conversation_id])
-        return format_html('<a href="{}" aria-label="Open the thread with {}">open</a>', url, message.recipient)
+        return format_html('<a href="{}" title="Open the message">{}</a>', url, Truncator(words).chars(60))
 
     def report(self, request: HttpRequest, done: str, count: int, left: Counter[str]) -> None:
         """Tell how many it was done to, and why others were left."""
@@ -72,12 +75,19 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
             messages.warning(request, f"Left as they are: {number}, {reason}.")
 
 
+class EndFilter(KnownValuesFilter):
+    """Narrows those that did not arrive to one way of that."""
+
+    title = parameter_name = "status"
+    known = sorted(RETRYABLE)
+
+
 @admin.register(NotReached)
 class NotReachedAdmin(WorkListAdmin):
     """Who was not reached, why, and another try."""
 
-    list_display = ("updated_at", "channel", "sender", "recipient", "text", "status", "reason", "error_code", "thread")
-    list_filter = ("status", "type", AccountFilter)
+    list_display = ("updated_at", "channel", "people", "text", "status", "reason", "error_code")
+    list_filter = (EndFilter, "type", AccountFilter)
     ordering = ("-updated_at", "-id")
     actions = ("send_again",)
 
@@ -136,7 +146,7 @@ def has_opted_out(message: Message) -> bool:
 class ScheduledAdmin(WorkListAdmin):
     """What is to be sent when, and the way to stop it."""
 
-    list_display = ("send_at", "channel", "sender", "recipient", "text", "created_at", "thread")
+    list_display = ("send_at", "channel", "people", "text", "created_at")
     list_filter = ("type", AccountFilter)
     ordering = ("send_at", "id")
     actions = ("cancel",)
