@@ -15,7 +15,7 @@ class AuditTrailAdmin(ReadOnly, admin.ModelAdmin):
     title = "Audit trail"
     list_display = ("action_time", "user", "kind", "linked", "what")
     list_display_links = None
-    list_filter = (("user", admin.RelatedOnlyFieldListFilter), "action_time", "content_type")
+    list_filter = (("user", admin.RelatedOnlyFieldListFilter), "action_time")
     search_fields = ("object_repr", "change_message", "=object_id")
     list_select_related = ("user", "content_type")
     date_hierarchy = "action_time"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, path
@@ -58,8 +59,11 @@ class Site(AdminSite):
         return super().index(request, {**(extra_context or {}), **dashboard.context(request)})
 
     def dashboard(self, request: HttpRequest) -> HttpResponse:
-        """Answer the dashboard alone, as it is now."""
-        response = render(request, "admin/dashboard.html", dashboard.context(request))
+        """Answer the dashboard alone, as it is now. Raises `PermissionDenied` for who sees no messages."""
+        context = dashboard.context(request)
+        if not context:
+            raise PermissionDenied
+        response = render(request, "admin/dashboard.html", context)
         response["Cache-Control"] = "no-store"
         return response
 

@@ -18,11 +18,16 @@ REHEARSAL = timedelta(minutes=10)
 class AccountStateAdmin(CheckedActions, admin.ModelAdmin):
     """Staff look, pause and resume; everything else follows from what the providers answer."""
 
-    list_display = ("account", "channel", "state", "code", "sentence", "since", "probe_at")
+    list_display = ("account", "channel", "state", "why", "since", "probe_at")
     list_filter = ("state", "account", "channel")
     ordering = ("account", "channel")
     actions = ("pause", "rehearse", "resume")
     list_display_links = None
+
+    @admin.display(description="why")
+    def why(self, row: AccountState) -> str:
+        """Return in words why it is stopped; nothing while it runs."""
+        return f"{row.sentence} ({row.code})" if row.code else ""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AccountState]:
         """With those that were never stopped, so that they can be."""
@@ -57,11 +62,11 @@ class AccountStateAdmin(CheckedActions, admin.ModelAdmin):
         messages.success(request, f"Paused: {len(rows)}.")
 
     @admin.action(
-        description="Pretend that it is down for 10 minutes: messages wait, or go by another account",
+        description="Pretend that it is down for 10 minutes",
         permissions=["stop"],
     )
     def rehearse(self, request: HttpRequest, rows: QuerySet[AccountState]) -> None:
-        """Stop the chosen ones that run, for a while, and write down who did."""
+        """Stop those that run, for a while, and write down who did: messages wait, or go by other accounts."""
         stopped = [row for row in rows if AccountState.objects.rehearse(row, REHEARSAL)]
         for row in stopped:
             self.log_change(request, row, "Pretended to be down for 10 minutes.")

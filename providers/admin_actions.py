@@ -25,6 +25,7 @@ class CheckedActions(ModelAdmin):
     """
 
     title = ""
+    show_facets = admin.ShowFacets.NEVER  # they count every row of what may be long
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list, or do what was chosen. Raises `PermissionDenied`."""

@@ -144,8 +144,8 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
     """Read only: what was told, and how that went. It can be told again."""
 
     list_display = (
-        "created_at", "event", "subscription", "status", "attempts", "response_status", "duration_ms",
-        "next_attempt_at", "error",
+        "created_at", "event", "subscription", "status", "attempts", "response_status", "error",
+        "next_attempt_at",
     )  # fmt: skip
     list_filter = ("status", EventFilter, "subscription")
     list_select_related = ("subscription",)

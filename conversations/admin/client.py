@@ -88,7 +88,7 @@ class ApiKeyAdmin(CheckedActions, admin.ModelAdmin):
 
     form = ApiKeyForm
     list_display = (
-        "prefix", "client", "state", "scopes_in_words", "last_used_at", "expires_at", "revoked_at", "created_at",
+        "prefix", "client", "state", "scopes_in_words", "last_used_at", "expires_at", "created_at",
     )  # fmt: skip
     list_display_links = None
     list_filter = ("client", ("revoked_at", admin.EmptyFieldListFilter))

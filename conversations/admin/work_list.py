@@ -86,15 +86,16 @@ class EndFilter(KnownValuesFilter):
 class NotReachedAdmin(WorkListAdmin):
     """Who was not reached, why, and another try."""
 
-    list_display = ("updated_at", "channel", "people", "text", "status", "reason", "error_code")
+    list_display = ("updated_at", "channel", "people", "text", "status", "reason")
     list_filter = (EndFilter, "type", AccountFilter)
     ordering = ("-updated_at", "-id")
     actions = ("send_again",)
 
     @admin.display(description="reason")
     def reason(self, message: Message) -> str:
-        """Return in words why it did not arrive."""
-        return message.error_message or IN_WORDS[Status(message.status)]
+        """Return in words why it did not arrive, with the provider's code for it."""
+        words = message.error_message or IN_WORDS[Status(message.status)]
+        return f"{words} ({message.error_code})" if message.error_code else words
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         """Whoever may send messages again."""

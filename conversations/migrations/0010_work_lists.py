@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(name="apikey", options={"verbose_name": "API key"}),
         migrations.CreateModel(
             name="NotReached",
             fields=[],
