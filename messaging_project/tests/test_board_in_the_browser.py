@@ -78,7 +78,7 @@ def test_what_was_never_settled_is_sent_again_in_bulk_after_a_question(admin, st
     for message_id in ids:
         admin.locator(f"input[value='{message_id}']").check()
     admin.get_by_label("Action:").select_option(label="Send again")
-    admin.get_by_role("button", name="Run the selected action").click()
+    admin.get_by_role("button", name="Go", exact=True).click()
     assert "2 of them may have been sent already" in admin.locator(".warning-text").inner_text()
     admin.get_by_role("button", name="Send 2 again").click()
     assert "Queued again: 2." in admin.locator(".messagelist").inner_text()

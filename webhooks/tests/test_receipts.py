@@ -136,14 +136,14 @@ def test_a_receipt_that_was_given_up_is_replayed_by_hand(client, sent):  # noqa:
 
 
 def test_staff_replay_chosen_receipts_and_it_is_written_down_who_did(client, sent, admin_client):  # noqa: F811
-    twilio(client, sent, "delivered")
-    Message.objects.update(status="sent")
-    Receipt.objects.update(result="failed")
-    [receipt] = Receipt.objects.all()
-    chosen = {"action": "replay", "_selected_action": [receipt.pk]}
+    twilio(client, "")
+    Receipt.objects.update(next_attempt_at=None)
+    Message.objects.update(provider_message_id="SM" + "1" * 32)
+    chosen = {"action": "replay", "_selected_action": [Receipt.objects.get().pk]}
     page = admin_client.post("/admin/webhooks/receipt/", chosen, follow=True).text
     assert "Replayed: 1 (1 applied)." in page
-    assert Message.objects.get().status == "delivered"
+    sent.refresh_from_db()
+    assert sent.status == "delivered"
     entry = LogEntry.objects.get()
     assert (entry.user.username, entry.change_message) == ("admin", "Replayed.")
 
