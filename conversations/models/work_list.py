@@ -30,6 +30,11 @@ class NotReached(Message):
         verbose_name = "message that did not arrive"
         verbose_name_plural = "not reached"
 
+    @property
+    def asked_about(self) -> str:
+        """What somebody reads who is asked whether to send it again."""
+        return f"{'email' if self.type == self.Type.EMAIL else self.type.upper()} to {self.recipient}"
+
 
 class ScheduledManager(models.Manager["Scheduled"]):
     """Finds them; those of tests are nobody's work."""
