@@ -44,6 +44,7 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("status__in", ["failed", "undelivered", "unresolved", "expired"]), ("test", False)),
                 fields=["-updated_at", "-id"],
+                include=["status", "type"],
                 name="messages_to_look_after",
             ),
         ),

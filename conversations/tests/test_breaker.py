@@ -131,6 +131,7 @@ def test_what_waits_for_an_account_that_is_pretended_to_be_down_is_sent_when_tha
     assert delivery.deliver_due("sms") == {}
     AccountState.objects.update(probe_at=timezone.now())
     tasks.sweep()
+    assert states() == {"sms": "running"}
     breaker.forget()  # another process
     assert delivery.deliver_due("sms") == {"sent": 1}
     assert offers == [message.pk]
