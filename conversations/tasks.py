@@ -26,7 +26,7 @@ from conversations.models.pace import PACED
 from conversations.models.status import Status
 from providers import breaker, routes
 from providers.base import Channel
-from providers.models import ChannelClock, account_resumed
+from providers.models import AccountState, ChannelClock, account_resumed
 
 logger = logging.getLogger(__name__)
 
@@ -143,13 +143,14 @@ def seconds_until_retry(message_id: str) -> float | None:
 
 @shared_task(name="conversations.sweep", ignore_result=True)
 def sweep() -> str:
-    """Make good what got lost: expired leases, messages past their time, due messages for which nobody rang. Forget
-    what need not be remembered.
+    """Make good what got lost: expired leases, messages past their time, due messages for which nobody rang, pauses
+    that were to end by now. Forget what need not be remembered.
 
     What has to be asked of others is left to tasks of their own, as those decide how long it takes: what became of a
     message in doubt, and files that came in and still lie at a provider.
     """
     doubted = Message.objects.doubt_expired_leases(limit=SWEEP_BATCH)
+    AccountState.objects.end_rehearsals()
     clocks = turn_clocks()
     expired = sum(
         Message.objects.expire_overdue(channel, limit=SWEEP_BATCH, test=test, as_of=clocks.get((channel, test)))

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.contrib.admin import apps as admin_apps
 from django.db import DatabaseError, models
 
 from messaging_project.celery import say_alive, say_gone
@@ -11,10 +12,18 @@ from messaging_project.celery import say_alive, say_gone
 logger = logging.getLogger(__name__)
 
 
+class StaffConfig(admin_apps.AdminConfig):
+    """Django's admin, with our index; listed among the apps in the place of Django's."""
+
+    default = False
+    default_site = "messaging_project.site.Site"
+
+
 class MessagingProjectConfig(AppConfig):
     """Wiring: heartbeats, probes, commands."""
 
     name = "messaging_project"
+    default = True
 
     def ready(self) -> None:
         """Write down what workers say of being alive; a database that is away is no reason for them to stop."""

@@ -7,6 +7,7 @@ Nothing here names an address, a number or a text.
 import hmac
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db.models import Count, Min
@@ -37,19 +38,32 @@ class FromTheDatabase(Collector):
         yield deliveries()
 
 
-def queues() -> Iterator[GaugeMetricFamily]:
-    """Yield how many messages of each queue are due, and since when the longest due one has been."""
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How many messages of a queue are due, and for how long the longest due one has been."""
+
+    depth: int = 0
+    oldest_seconds: float = 0
+
+
+def queue_states() -> dict[str, QueueState]:
+    """Return the state of each queue of messages."""
     now = timezone.now()
     due = Message.objects.filter(status=Status.PENDING, next_attempt_at__lte=now, test=False)
-    found = {row["type"]: row for row in due.values("type").annotate(count=Count("pk"), since=Min("next_attempt_at"))}
+    found = due.values_list("type").annotate(Count("pk"), Min("next_attempt_at"))
+    states = {queue: QueueState(depth, (now - since).total_seconds()) for queue, depth, since in found}
+    return {queue: states.get(queue, QueueState()) for queue in Message.Type.values}
+
+
+def queues() -> Iterator[GaugeMetricFamily]:
+    """Yield how many messages of each queue are due, and since when the longest due one has been."""
     depth = GaugeMetricFamily("queue_depth", "Messages that are due.", labels=["queue_name"])
     oldest = GaugeMetricFamily(
         "oldest_pending_seconds", "For how long the longest due message has been due.", labels=["queue_name"]
     )
-    for queue in Message.Type.values:
-        row = found.get(queue)
-        depth.add_metric([queue], row["count"] if row else 0)
-        oldest.add_metric([queue], (now - row["since"]).total_seconds() if row else 0)
+    for queue, state in queue_states().items():
+        depth.add_metric([queue], state.depth)
+        oldest.add_metric([queue], state.oldest_seconds)
     yield depth
     yield oldest
 

@@ -5,6 +5,7 @@ the default here.
 """
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +49,11 @@ PUBLIC_URL_IS_LOOPBACK = is_loopback(PUBLIC_URL)
 ALLOWED_HOSTS = [*(env.list("ALLOWED_HOSTS", default=[]) or [PUBLIC_HOST]), "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
+FLOWER_URL: str = env.str("FLOWER_URL", default="").rstrip("/")
+LOGIN_FAILURES: int = env.int("LOGIN_FAILURES", default=5)
+LOGIN_LOCK_MINUTES: float = env.float("LOGIN_LOCK_MINUTES", default=15)
+if LOGIN_FAILURES < 1 or LOGIN_LOCK_MINUTES <= 0:
+    raise ImproperlyConfigured("LOGIN_FAILURES and LOGIN_LOCK_MINUTES are above 0: logins are always throttled.")
 
 # A request without a key and a callback without a signature are taken on a developer's own machine, nowhere else.
 TRUST_LOCAL_REQUESTS = DEBUG and PUBLIC_URL_IS_LOOPBACK
@@ -210,13 +216,14 @@ SANDBOX_SENDGRID_PRIVATE_KEY: str = env.str("SANDBOX_SENDGRID_PRIVATE_KEY", defa
 # --- Django ---------------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "messaging_project.apps.StaffConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.postgres",
     "django.contrib.staticfiles",
+    "axes",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -237,7 +244,9 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 ROOT_URLCONF = "messaging_project.urls"
 WSGI_APPLICATION = "messaging_project.wsgi.application"
 TEMPLATES = [
@@ -260,8 +269,23 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+# Counted by name and by the address that the connection comes from, which nobody can forge. Behind a proxy that is the
+# proxy's for everybody, so that there it is counted by name alone.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "messaging_project.login.address_of"
+AXES_USERNAME_CALLABLE = "messaging_project.login.name_of"
+AXES_LOCKOUT_CALLABLE = "messaging_project.login.locked_out"
+AXES_FAILURE_LIMIT = LOGIN_FAILURES
+AXES_COOLOFF_TIME = timedelta(minutes=LOGIN_LOCK_MINUTES)
+# The end of a lock stands: knocking on does not put it off.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = ["messaging_project.formats"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STORAGES = {
@@ -350,5 +374,7 @@ LOGGING = {
         "python_http_client": {"level": "WARNING"},
         "twilio": {"level": "WARNING"},
         "django.server": {"level": "WARNING"},
+        # Below, it says at every login where it came from.
+        "axes": {"level": "WARNING"},
     },
 }

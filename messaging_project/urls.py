@@ -8,9 +8,6 @@ from messaging_project import health
 from messaging_project.metrics import metrics
 from messaging_project.openapi.pages import DocsView, SchemaView, index
 
-admin.site.site_header = admin.site.site_title = "Switchboard"
-admin.site.index_title = "Messages and conversations"
-
 urlpatterns = [
     path("", index),
     re_path(r"^api/v1/?$", index),

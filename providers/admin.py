@@ -1,5 +1,6 @@
 """The providers' accounts in the admin: which of them may be offered messages, and why not."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -7,17 +8,26 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from providers import routes
+from providers.admin_actions import CheckedActions
 from providers.models import AccountState
+
+REHEARSAL = timedelta(minutes=10)
 
 
 @admin.register(AccountState)
-class AccountStateAdmin(admin.ModelAdmin):
+class AccountStateAdmin(CheckedActions, admin.ModelAdmin):
     """Staff look, pause and resume; everything else follows from what the providers answer."""
 
-    list_display = ("account", "channel", "state", "code", "sentence", "since", "probe_at")
+    list_display = ("account", "channel", "state", "why", "since", "probe_at")
     list_filter = ("state", "account", "channel")
     ordering = ("account", "channel")
-    actions = ("pause", "resume")
+    actions = ("pause", "rehearse", "resume")
+    list_display_links = None
+
+    @admin.display(description="why")
+    def why(self, row: AccountState) -> str:
+        """Return in words why it is stopped; nothing while it runs."""
+        return f"{row.sentence} ({row.code})" if row.code else ""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AccountState]:
         """With those that were never stopped, so that they can be."""
@@ -50,6 +60,20 @@ class AccountStateAdmin(admin.ModelAdmin):
             )
             self.log_change(request, row, "Paused.")
         messages.success(request, f"Paused: {len(rows)}.")
+
+    @admin.action(
+        description="Pretend that it is down for 10 minutes",
+        permissions=["stop"],
+    )
+    def rehearse(self, request: HttpRequest, rows: QuerySet[AccountState]) -> None:
+        """Stop those that run, for a while, and write down who did: messages wait, or go by other accounts."""
+        stopped = [row for row in rows if AccountState.objects.rehearse(row, REHEARSAL)]
+        for row in stopped:
+            self.log_change(request, row, "Pretended to be down for 10 minutes.")
+        if stopped:
+            messages.success(request, f"Down for 10 minutes, as far as we are concerned: {len(stopped)}.")
+        if left := len(rows) - len(stopped):
+            messages.warning(request, f"Left as they are: {left}, stopped already.")
 
     @admin.action(description="Resume: what waits is sent now", permissions=["stop"])
     def resume(self, request: HttpRequest, rows: QuerySet[AccountState]) -> None:

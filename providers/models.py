@@ -14,6 +14,9 @@ from providers import routes
 
 logger = logging.getLogger(__name__)
 
+REHEARSED = "pretended_down"
+"""The reason of a pause that is an exercise."""
+
 account_resumed = Signal()
 """Sent in the transaction that lets an account's channel run again, with `channel`, `test` (whether it carries test
 messages) and `stopped_at`: since when its messages' clock stood still, None where it did not."""
@@ -36,6 +39,25 @@ class AccountStateQuerySet(models.QuerySet["AccountState"]):
                     row.move(AccountState.State.PAUSED, code, sentence, probe_at)
                 elif probe_at is None:
                     row.move(row.state, code, sentence, None)
+
+    def rehearse(self, row: "AccountState", lasts: timedelta) -> bool:
+        """Pretend that this channel of an account is down: a pause that ends by itself after `lasts`.
+
+        Return False for one that is stopped already, which stays as it is. Nothing fails and nothing grows old in it.
+        """
+        with transaction.atomic():
+            for locked in self._locked(row.account, [row.channel]):
+                if locked.state != AccountState.State.RUNNING:
+                    return False
+                until = timezone.now() + lasts
+                sentence = f"Somebody pretends that it is down, until {until:%H:%M} UTC."
+                locked.move(AccountState.State.PAUSED, REHEARSED, sentence, until)
+        return True
+
+    def end_rehearsals(self) -> "list[AccountState]":
+        """Let those run again whose rehearsal is over; return them."""
+        paused = self.filter(state=AccountState.State.PAUSED, code=REHEARSED)
+        return paused.filter(probe_at__lte=timezone.now()).resume()
 
     def open_breaker(
         self, account: str, channel: str, *, failures: int, failing_since: datetime, last: str, probe_at: datetime

@@ -1,7 +1,5 @@
 """What providers really said, and what subscribers were told, for whoever has to find out."""
 
-from typing import Any
-
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -10,21 +8,60 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
+from conversations.admin.filters import AccountFilter, KnownValuesFilter
+from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
 from webhooks.models import Delivery, Receipt, Refusal, Subscription
+from webhooks.models.subscription import EVENT_TYPES
+
+
+class KindFilter(KnownValuesFilter):
+    """Narrows receipts to what they tell of."""
+
+    title = parameter_name = "kind"
+    known = ("status", "inbound", "unknown")
+
+
+class EventFilter(KnownValuesFilter):
+    """Narrows deliveries to one type of event."""
+
+    title = parameter_name = "event"
+    known = EVENT_TYPES
 
 
 @admin.register(Receipt)
 class ReceiptAdmin(ReadOnly, admin.ModelAdmin):
     """Read only: a receipt is evidence."""
 
-    list_display = ("id", "received_at", "provider", "kind", "result", "verified", "backfilled", "attempts", "error")
+    list_display = ("id", "received_at", "provider", "kind", "result", "verified", "attempts", "error")
     list_display_links = ("id", "received_at")
-    list_filter = ("provider", "kind", "result", "verified", "backfilled")
+    list_filter = ("result", AccountFilter, KindFilter, "verified", "backfilled", "received_at")
     exclude = ("body",)
     readonly_fields = ("as_it_came",)
-    date_hierarchy = "received_at"
+    search_fields = ("=id",)
+    search_help_text = "The number of a receipt"
     ordering = ("-id",)
+    actions = ("replay",)
+    paginator = CappedPaginator
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
+        """Leave out what can be long and no list shows."""
+        return super().get_queryset(request).defer("payload")
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change receipts."""
+        return request.user.has_perm("webhooks.change_receipt")
+
+    @admin.action(description="Replay: what took effect already changes nothing", permissions=["replay"])
+    def replay(self, request: HttpRequest, receipts: QuerySet[Receipt]) -> None:
+        """Let the chosen ones take effect anew, as `manage.py replay_receipts` does, and write down who did."""
+        chosen = list(receipts)
+        for each in chosen:
+            self.log_change(request, each, "Replayed.")
+        results = Receipt.objects.filter(pk__in=[each.pk for each in chosen]).apply_again()
+        stand = ", ".join(f"{count} {result.lower()}" for result, count in results.most_common())
+        messages.success(request, f"Replayed: {results.total()} ({stand}).")
 
     @admin.display(description="body")
     def as_it_came(self, receipt: Receipt) -> str:
@@ -56,8 +93,8 @@ class RefusalAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(admin.ModelAdmin):
-    """Who is told of what. Clients make and change these over the API; here they are stopped, and started again."""
+class SubscriptionAdmin(ReadOnly, admin.ModelAdmin):
+    """Who is told of what. Clients make and change these over the API; actions here stop them, and start them again."""
 
     list_display = ("url", "client", "status", "failures", "failing_since", "disabled_because", "created_at")
     list_filter = ("client", ("disabled_at", admin.EmptyFieldListFilter))
@@ -70,11 +107,6 @@ class SubscriptionAdmin(admin.ModelAdmin):
     )  # fmt: skip
     readonly_fields = fields
     actions = ("enable", "disable", "replay_failed")
-    view_on_site = False  # the API's page of a row is for programs
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: the secret is shown to the client who makes one."""
-        return False
 
     def has_switch_permission(self, request: HttpRequest) -> bool:
         """Whoever may change subscriptions."""
@@ -102,6 +134,8 @@ class SubscriptionAdmin(admin.ModelAdmin):
     def replay_failed(self, request: HttpRequest, subscriptions: QuerySet[Subscription]) -> None:
         """Let failed deliveries of the chosen ones be due again."""
         failed = Delivery.objects.filter(subscription__in=subscriptions, status=Delivery.Status.FAILED)
+        for each in subscriptions:
+            self.log_change(request, each, "Told again what was given up.")
         messages.success(request, f"Told again: {failed.replay()}.")
 
 
@@ -110,12 +144,13 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
     """Read only: what was told, and how that went. It can be told again."""
 
     list_display = (
-        "created_at", "event", "subscription", "status", "attempts", "response_status", "duration_ms",
-        "next_attempt_at", "error",
+        "created_at", "event", "subscription", "status", "attempts", "response_status", "error",
+        "next_attempt_at",
     )  # fmt: skip
-    list_filter = ("status", "event", "subscription")
+    list_filter = ("status", EventFilter, "subscription")
     list_select_related = ("subscription",)
     ordering = ("-created_at", "-id")
+    paginator = CappedPaginator
     show_full_result_count = False
     actions = ("replay",)
 
@@ -127,4 +162,6 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
     def replay(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         """Let the chosen ones be due again, each in its old place."""
         chosen = Delivery.objects.filter(pk__in=deliveries.values("pk"))
+        for each in deliveries:
+            self.log_change(request, each, "Told again.")
         messages.success(request, f"Told again: {chosen.replay()}.")

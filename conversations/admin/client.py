@@ -5,20 +5,63 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.html import format_html_join
 
+from conversations.admin.reading import ReadOnlyRows
 from conversations.models import ApiKey, Client
 from conversations.models.client import Scope
+from providers.admin_actions import CheckedActions, is_confirmed
+
+
+def scopes_in_words(key: ApiKey) -> str:
+    """Return what a key allows, each scope explained when pointed at."""
+    words = dict(Scope.choices)
+    lines = ((words.get(scope, scope), scope) for scope in key.scopes)
+    return format_html_join(", ", '<span title="{}">{}</span>', lines)
+
+
+def state_of(key: ApiKey) -> str:
+    """Return whether a key is taken now, and why not."""
+    states = {"key_revoked": "revoked", "key_expired": "expired", "client_disabled": "client disabled"}
+    return states[key.refusal[0]] if key.refusal else "active"
+
+
+class KeyInline(ReadOnlyRows, admin.TabularInline):
+    """The keys of a client."""
+
+    model = ApiKey
+    fields = ("prefix", "state", "scopes_in_words", "expires_at", "last_used_at", "created_at")
+    readonly_fields = fields
+    ordering = ("-created_at",)
+
+    @admin.display(description="state")
+    def state(self, key: ApiKey) -> str:
+        """Return whether it is taken now."""
+        return state_of(key)
+
+    @admin.display(description="scopes")
+    def scopes_in_words(self, key: ApiKey) -> str:
+        """Return what it allows."""
+        return scopes_in_words(key)
 
 
 @admin.register(Client)
-class ClientAdmin(admin.ModelAdmin):
+class ClientAdmin(CheckedActions, admin.ModelAdmin):
     """Who may use the API. One that is no longer wanted is disabled, as its messages remain."""
 
-    list_display = ("name", "test", "senders", "requests_per_minute", "disabled_at", "created_at")
+    list_display = ("name", "test", "senders_in_words", "requests_per_minute", "disabled_at", "created_at")
     search_fields = ("name",)
+    list_filter = ("test", ("disabled_at", admin.EmptyFieldListFilter))
+    ordering = ("name",)
     fields = ("name", "test", "senders", "requests_per_minute", "disabled_at", "created_at")
+    inlines = (KeyInline,)
+
+    @admin.display(description="sends from")
+    def senders_in_words(self, client: Client) -> str:
+        """Return the addresses that it may use."""
+        return ", ".join(client.senders) or "any address"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> tuple[str, ...]:
         """A test client stays one: otherwise what it has just tried out would go to real people."""
@@ -40,15 +83,29 @@ class ApiKeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
+class ApiKeyAdmin(CheckedActions, admin.ModelAdmin):
     """Keys are made, shown once, and revoked; none is changed."""
 
     form = ApiKeyForm
-    list_display = ("prefix", "client", "scopes", "expires_at", "revoked_at", "last_used_at", "created_at")
+    list_display = (
+        "prefix", "client", "state", "scopes_in_words", "last_used_at", "expires_at", "created_at",
+    )  # fmt: skip
+    list_display_links = None
     list_filter = ("client", ("revoked_at", admin.EmptyFieldListFilter))
     list_select_related = ("client",)
+    search_fields = ("prefix", "client__name")
     ordering = ("-created_at",)
     actions = ("revoke",)
+
+    @admin.display(description="state")
+    def state(self, key: ApiKey) -> str:
+        """Return whether it is taken now."""
+        return state_of(key)
+
+    @admin.display(description="scopes")
+    def scopes_in_words(self, key: ApiKey) -> str:
+        """Return what it allows."""
+        return scopes_in_words(key)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A key stays as it was made; revoking is an action of the list."""
@@ -69,7 +126,22 @@ class ApiKeyAdmin(admin.ModelAdmin):
         self.message_user(request, f"The key, which is not shown again: {key}", messages.WARNING)
 
     @admin.action(description="Revoke", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        """Let these keys be taken no more."""
-        count = keys.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
-        self.message_user(request, f"{count} revoked.")
+    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> HttpResponse | None:
+        """Let the chosen keys be taken no more; ask first, and write down who did."""
+        good = keys.filter(revoked_at__isnull=True)
+        if good and not is_confirmed(request):
+            return self.ask(
+                request,
+                good,
+                "revoke",
+                title="Revoke?",
+                warning="Whoever uses one of these keys is answered 401 from now on. It can't be undone:"
+                " make new keys first, and let them be used.",
+                yes=f"Revoke {len(good)}",
+            )
+        revoked = list(good)
+        keys.filter(pk__in=[each.pk for each in revoked]).update(revoked_at=timezone.now())
+        for each in revoked:
+            self.log_change(request, each, "Revoked.")
+        self.message_user(request, f"{len(revoked)} revoked.")
+        return None

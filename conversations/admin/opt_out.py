@@ -8,6 +8,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 
 from conversations.addresses import InvalidAddress
+from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
 from conversations.api.opt_outs import normalised
 from conversations.models import OptOut
@@ -43,6 +44,8 @@ class OptOutAdmin(ReadOnly, admin.ModelAdmin):
     ordering = ("-opted_out_at", "-id")
     actions = ("lift",)
     readonly_fields = ("source", "opted_out_at", "lifted_at", "lifted_by")
+    paginator = CappedPaginator
+    show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whoever has the permission of that name."""

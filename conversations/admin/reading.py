@@ -5,8 +5,10 @@ from typing import Any
 from django.db.models import Model
 from django.http import HttpRequest
 
+from providers.admin_actions import CheckedActions
 
-class ReadOnly:
+
+class ReadOnlyRows:
     """Lets staff look and takes every other permission away: rows move by their own rules, not by a form."""
 
     view_on_site: Any = False  # the API's page of a row is for programs
@@ -22,3 +24,7 @@ class ReadOnly:
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """No."""
         return False
+
+
+class ReadOnly(ReadOnlyRows, CheckedActions):
+    """The same for a page of its own: what is not read there is an action."""

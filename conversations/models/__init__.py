@@ -9,6 +9,7 @@ from conversations.models.message import Message
 from conversations.models.note import Note
 from conversations.models.opt_out import OptOut
 from conversations.models.pace import SenderPace
+from conversations.models.work_list import NotReached, Scheduled
 
 __all__ = [
     "ApiKey",
@@ -19,7 +20,9 @@ __all__ = [
     "Media",
     "Message",
     "MessageEvent",
+    "NotReached",
     "Note",
     "OptOut",
+    "Scheduled",
     "SenderPace",
 ]

@@ -134,6 +134,9 @@ class ApiKey(models.Model):
     if TYPE_CHECKING:
         client_id: int
 
+    class Meta:
+        verbose_name = "API key"
+
     def __str__(self) -> str:
         return f"{self.prefix}…"
 

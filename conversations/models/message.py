@@ -290,6 +290,20 @@ class Message(models.Model):
                 name="messages_without_provider_id",
             ),
             models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
+            models.Index(
+                fields=["-updated_at", "-id"],
+                include=["status", "type"],  # what the list is filtered by, and counted without looking at the rows
+                condition=Q(status__in=["failed", "undelivered", "unresolved", "expired"], test=False),
+                name="messages_to_look_after",
+            ),
+            models.Index(
+                fields=["updated_at"], condition=Q(status="unresolved", test=False), name="messages_unresolved"
+            ),
+            models.Index(
+                fields=["send_at", "id"],
+                condition=Q(status="pending", send_at__isnull=False, test=False),
+                name="messages_scheduled",
+            ),
             containing_index("body", "messages_body_containing"),
             containing_index("subject", "messages_subject_containing"),
             models.Index(fields=["conversation", "-created_at", "-id"], name="messages_of_conversation"),

@@ -123,6 +123,20 @@ def test_what_a_pause_puts_back_is_not_due_before_every_process_knows_of_it(acce
     assert wait >= timedelta(seconds=breaker.READ_AGAIN_SECONDS)
 
 
+def test_what_waits_for_an_account_that_is_pretended_to_be_down_is_sent_when_that_is_over(accept, providers, offers):
+    sms = AccountState.objects.create(account="twilio", channel="sms")
+    AccountState.objects.rehearse(sms, timedelta(minutes=10))
+    message = accept()
+    breaker.forget()
+    assert delivery.deliver_due("sms") == {}
+    AccountState.objects.update(probe_at=timezone.now())
+    tasks.sweep()
+    assert states() == {"sms": "running"}
+    breaker.forget()  # another process
+    assert delivery.deliver_due("sms") == {"sent": 1}
+    assert offers == [message.pk]
+
+
 def test_a_paused_account_stops_no_other(accept, providers):
     pause(seconds=1)
     accept(type="email", sender="me@example.com", recipient="ann@example.com", provider="sendgrid")

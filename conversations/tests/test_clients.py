@@ -241,7 +241,10 @@ def test_staff_make_a_key_see_it_once_and_revoke_it(admin_client, client, shop):
     assert by(key, client).status_code == 200
     assert key not in admin_client.get("/admin/conversations/apikey/").content.decode()
     row = ApiKey.objects.get()
-    admin_client.post("/admin/conversations/apikey/", {"action": "revoke", "_selected_action": [row.pk]})
+    revoke = {"action": "revoke", "_selected_action": [row.pk]}
+    assert "answered 401 from now on" in admin_client.post("/admin/conversations/apikey/", revoke).content.decode()
+    assert by(key, client).status_code == 200
+    admin_client.post("/admin/conversations/apikey/", {**revoke, "confirmed": "yes"})
     assert by(key, client).json()["code"] == "key_revoked"
 
 

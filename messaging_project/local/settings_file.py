@@ -208,6 +208,7 @@ def _derived(ports: Mapping[str, int], given: Mapping[str, str], made: dict[str,
         "PUBLIC_URL": f"http://127.0.0.1:{ports['WEB_PORT']}",
         "DATABASE_URL": f"postgres://switchboard:{postgres}@127.0.0.1:{ports['POSTGRES_PORT']}/switchboard",
         "REDIS_URL": f"redis://:{valkey}@127.0.0.1:{ports['VALKEY_PORT']}/0",
+        "FLOWER_URL": f"http://127.0.0.1:{ports['FLOWER_PORT']}",
         "SANDBOX_URL": f"http://127.0.0.1:{ports['TEST_SANDBOX_PORT']}",
         # Media at the sandbox lies behind a redirect to another host name, as it does at Twilio.
         "FETCH_ALLOW": f"localhost:{ports['TEST_SANDBOX_PORT']}",

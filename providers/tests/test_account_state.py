@@ -69,11 +69,11 @@ def test_staff_pause_and_resume_and_it_is_written_down_who_did(staff):
     assert list(logged) == [("Paused.", "ann"), ("Paused.", "ann"), ("Resumed.", "ann")]
 
 
-@pytest.mark.parametrize("action", ["pause", "resume"])
+@pytest.mark.parametrize("action", ["pause", "rehearse", "resume"])
 def test_who_may_only_look_changes_nothing(staff, action):
     client = staff("view_accountstate")
     [sms] = pause("sms") if action == "resume" else [AccountState.objects.create(account="twilio", channel="sms")]
-    act(client, action, sms)
+    assert act(client, action, sms).status_code == 403
     assert AccountState.objects.get(channel="sms").state == sms.state
     assert not LogEntry.objects.exists()
 
@@ -122,3 +122,37 @@ def test_an_account_has_one_state_on_a_channel():
     AccountState.objects.create(account="twilio", channel="sms")
     with pytest.raises(IntegrityError):
         AccountState.objects.create(account="twilio", channel="sms")
+
+
+def rehearse():
+    sms = AccountState.objects.create(account="twilio", channel="sms")
+    assert AccountState.objects.rehearse(sms, timedelta(minutes=10))
+    return AccountState.objects.get()
+
+
+def test_an_account_that_is_pretended_to_be_down_runs_again_when_the_time_is_over_and_not_before():
+    row = rehearse()
+    assert (row.state, row.code) == ("paused", "pretended_down")
+    assert AccountState.objects.end_rehearsals() == []
+    AccountState.objects.update(probe_at=timezone.now())
+    assert [each.state for each in AccountState.objects.end_rehearsals()] == ["running"]
+
+
+def test_a_pause_of_another_kind_does_not_end_with_a_rehearsal():
+    pause("sms", probe_at=timezone.now())
+    assert AccountState.objects.end_rehearsals() == []
+
+
+def test_what_is_stopped_already_is_not_pretended_to_be_down():
+    [row] = pause("sms")
+    assert not AccountState.objects.rehearse(row, timedelta(minutes=10))
+    assert AccountState.objects.get().code == "20003"
+
+
+def test_staff_pretend_that_an_account_is_down_and_it_is_written_down_who_did(staff):
+    client = staff("view_accountstate", "change_accountstate")
+    [sms] = pause("sms")
+    mms = AccountState.objects.create(account="twilio", channel="mms")
+    page = act(client, "rehearse", sms, mms).content.decode()
+    assert "Left as they are: 1, stopped already." in page
+    assert list(LogEntry.objects.values_list("user__username", "object_id")) == [("ann", str(mms.pk))]

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("conversations", "0009_indexes_of_one_question"),
+        ("conversations", "0011_indexes_of_one_question"),
         ("webhooks", "0003_events"),
     ]
 

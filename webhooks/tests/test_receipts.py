@@ -5,6 +5,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -132,6 +133,19 @@ def test_a_receipt_that_was_given_up_is_replayed_by_hand(client, sent):  # noqa:
     command("replay_receipts", str(Receipt.objects.get().pk))
     sent.refresh_from_db()
     assert (sent.status, Receipt.objects.get().result) == ("delivered", "applied")
+
+
+def test_staff_replay_chosen_receipts_and_it_is_written_down_who_did(client, sent, admin_client):  # noqa: F811
+    twilio(client, "")
+    Receipt.objects.update(next_attempt_at=None)
+    Message.objects.update(provider_message_id="SM" + "1" * 32)
+    chosen = {"action": "replay", "_selected_action": [Receipt.objects.get().pk]}
+    page = admin_client.post("/admin/webhooks/receipt/", chosen, follow=True).text
+    assert "Replayed: 1 (1 applied)." in page
+    sent.refresh_from_db()
+    assert sent.status == "delivered"
+    entry = LogEntry.objects.get()
+    assert (entry.user.username, entry.change_message) == ("admin", "Replayed.")
 
 
 def test_replaying_is_narrowed_by_provider_and_time(client, sent):  # noqa: F811

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("conversations", "0008_events"),
+        ("conversations", "0010_work_lists"),
     ]
 
     operations = [

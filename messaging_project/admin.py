@@ -1,0 +1,40 @@
+"""The audit trail: what staff did, who and when."""
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.utils.html import format_html
+
+from conversations.admin.paging import CappedPaginator
+from conversations.admin.reading import ReadOnly
+
+
+@admin.register(LogEntry)
+class AuditTrailAdmin(ReadOnly, admin.ModelAdmin):
+    """Read only: whoever could change it could hide in it."""
+
+    title = "Audit trail"
+    list_display = ("action_time", "user", "kind", "linked", "what")
+    list_display_links = None
+    list_filter = (("user", admin.RelatedOnlyFieldListFilter), "action_time")
+    search_fields = ("object_repr", "change_message", "=object_id")
+    list_select_related = ("user", "content_type")
+    date_hierarchy = "action_time"
+    ordering = ("-action_time", "-id")
+    paginator = CappedPaginator
+    show_full_result_count = False
+
+    @admin.display(description="of", ordering="content_type")
+    def kind(self, entry: LogEntry) -> str:
+        """Return what kind of thing it was done to."""
+        return entry.content_type.name if entry.content_type else "–"
+
+    @admin.display(description="to")
+    def linked(self, entry: LogEntry) -> str:
+        """Return what it was done to, with a link while that is there."""
+        url = None if entry.is_deletion() else entry.get_admin_url()
+        return format_html('<a href="{}">{}</a>', url, entry.object_repr) if url else entry.object_repr
+
+    @admin.display(description="what was done")
+    def what(self, entry: LogEntry) -> str:
+        """Return it in words."""
+        return entry.get_change_message() or entry.get_action_flag_display()

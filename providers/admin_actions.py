@@ -1,0 +1,65 @@
+"""How the admin's pages treat actions; here, at the bottom, so that the pages of every app can have it."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.text import capfirst
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = object
+
+AT_ONCE = 500
+"""To so many rows one action is done at most: each is locked, changed and written down by itself."""
+
+
+class CheckedActions(ModelAdmin):
+    """Answers 403 to an action that the person may not do, where Django would only say that none was chosen.
+
+    Its list is called `title`, or as many of its rows are.
+    """
+
+    title = ""
+    show_facets = admin.ShowFacets.NEVER  # they count every row of what may be long
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the list, or do what was chosen. Raises `PermissionDenied`."""
+        wished = set(request.POST.getlist("action")) - {""}
+        if wished - set(self.get_actions(request)):
+            raise PermissionDenied
+        title = self.title or capfirst(str(self.model._meta.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def response_action(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Do what was chosen, unless it was chosen for more rows than AT_ONCE."""
+        if request.POST.get("select_across") == "1" and queryset[: AT_ONCE + 1].count() > AT_ONCE:
+            messages.error(request, f"Choose at most {AT_ONCE} at once: search and filters narrow the list.")
+            return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, queryset, *args, **kwargs)
+
+    def ask(
+        self, request: HttpRequest, rows: "QuerySet[Any]", action: str, *, title: str, warning: str, yes: str
+    ) -> HttpResponse:
+        """Answer a page that asks before an action is done; its button, `yes`, does it: see `is_confirmed`."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "warning": warning,
+            "yes": yes,
+            "action": action,
+            "rows": rows,
+            "opts": self.model._meta,
+        }
+        return TemplateResponse(request, "admin/ask.html", context)
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Say whether the person was asked, and said yes."""
+    return "confirmed" in request.POST
