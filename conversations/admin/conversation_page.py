@@ -44,7 +44,12 @@ class ConversationPage(admin.ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Answer the page; with `?before=` of a cursor the part of the thread that stands above it."""
+        """Answer the page; with `?before=` of a cursor the part of the thread that stands above it.
+
+        Raises `PermissionDenied` for a form: nothing is changed here.
+        """
+        if request.method == "POST":
+            raise PermissionDenied
         try:
             conversation = self.seen(request, UUID(object_id))
             context = self.context_of(request, conversation, request.GET.get("before", ""))

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from messaging_project.fuzz.world import CLIENTS, World, running_world
@@ -47,8 +47,9 @@ def main(arguments: Sequence[str]) -> int:
     with running_world() as world:
         codes = ask(world, options.seconds, options.seed)
         counts = sum((counts_of(world.place, client) for client in CLIENTS), Counter())
+        labels = world.operations()
     print(table(counts))
-    return verdict(codes, counts)
+    return verdict(codes, counts, labels)
 
 
 def ask(world: World, seconds: int, seed: int) -> list[int]:
@@ -104,16 +105,14 @@ def table(counts: Counts) -> str:
     return "\n".join([head, *rows])
 
 
-def hardly_asked(counts: Counts) -> tuple[str, int] | None:
-    """The operation that was asked least, where that is too rarely."""
-    asked: Counter[str] = Counter()
-    for (label, _), count in counts.items():
-        asked[label] += count
-    label, least = min(asked.items(), key=lambda each: each[1], default=("nothing", 0))
+def hardly_asked(counts: Counts, labels: Iterable[str]) -> tuple[str, int] | None:
+    """The operation of these that was asked least, where that is too rarely."""
+    asked = {label: sum(count for (name, _), count in counts.items() if name == label) for label in labels}
+    label, least = min(asked.items(), key=lambda each: each[1])
     return (label, least) if least < FEWEST_OF_AN_OPERATION else None
 
 
-def verdict(codes: Sequence[int], counts: Counts) -> int:
+def verdict(codes: Sequence[int], counts: Counts, labels: Iterable[str]) -> int:
     """0 when nothing was wrong, and enough of it was really asked; say which."""
     total = sum(counts.values())
     refused = sum(count for (_, status), count in counts.items() if status == 429)
@@ -122,7 +121,7 @@ def verdict(codes: Sequence[int], counts: Counts) -> int:
     if refused > MOST_REFUSED * total:
         print("VOID: the limit answered too often for this to mean anything.")
         return 1
-    if rarely := hardly_asked(counts):
+    if rarely := hardly_asked(counts, labels):
         print(f"VOID: {rarely[0]} was asked {rarely[1]} times, and at least {FEWEST_OF_AN_OPERATION} are wanted.")
         return 1
     if broken or any(codes):

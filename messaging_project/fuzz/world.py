@@ -22,6 +22,7 @@ OURS, THEIRS = "+15551234567", "+15559876543"
 OUR_MAILBOX, THEIR_MAILBOX = "shop@example.com", "ann@example.com"
 # Without DEBUG keys are needed, and pages are as in production.
 SETTINGS = {"DEBUG": "false", "LOG_LEVEL": "WARNING"}
+METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 # A limit that nobody reaches is still counted.
 REQUESTS_PER_MINUTE = "1000000"
 # How often a question takes a word that is known to lead somewhere; otherwise it takes whatever the schema allows.
@@ -97,6 +98,11 @@ class World:
         """The paths of the pictures that came in."""
         incoming = self.ask("all", "GET", "messages?direction=inbound")["messages"]
         return [path for message in incoming for path in message["attachments"]]
+
+    def operations(self) -> list[str]:
+        """What the schema says that there is to ask, as schemathesis calls it: "GET /api/v1/messages"."""
+        paths = self.stack.call("GET", "/api/schema", headers={"Accept": "application/json"}).json["paths"]
+        return [f"{method.upper()} {path}" for path, verbs in paths.items() for method in verbs if method in METHODS]
 
     def dictionaries(self, client: str) -> str:
         """What a client may name of this world, as schemathesis takes it (Fuzz Dictionaries, in its guide)."""

@@ -36,6 +36,10 @@ SEES = {
 }
 """From whom on upwards a list is open. A page that is not named here fails the test until somebody decides."""
 DOES = {
+    ("conversations.conversation", "mark_read"): "agents",
+    ("conversations.conversation", "mark_unread"): "agents",
+    ("conversations.conversation", "archive"): "agents",
+    ("conversations.conversation", "close"): "agents",
     ("conversations.notreached", "send_again"): "agents",
     ("conversations.scheduled", "cancel"): "agents",
     ("conversations.optout", "lift"): "agents",

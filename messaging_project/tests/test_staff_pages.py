@@ -103,18 +103,18 @@ def bubble(page, text):
 
 def test_staff_find_a_conversation_read_it_answer_and_see_the_answer_delivered(stack, staff, watched):
     page, happened = watched
-    writes(stack, body="Is the pomegranate juice back?", **{"from": "+15557100001"})
+    writes(stack, body="Is the pomegranate juice back?", **{"from": "+15557200001"})
     log_in(page, stack)
     page.fill("#searchbar", "pomegranate")
     page.press("#searchbar", "Enter")
-    page.click("text=+15557100001")
+    page.click("text=+15557200001")
     bubble(page, "pomegranate juice").wait_for()
     page.fill("#body", "Yes, since today.")
     page.click("#reply [type=submit]")
     bubble(page, "Yes, since today.").wait_for()
     page.locator(".sb-outbound .sb-tick-delivered").wait_for()
     assert page.input_value("#body") == ""
-    [answer] = sent_to(stack, "+15557100001")
+    [answer] = sent_to(stack, "+15557200001")
     assert (answer["status"], answer["from"], answer["body"]) == ("delivered", US, "Yes, since today.")
     assert times_in_ledger(stack, [answer["id"]])[answer["id"]] == 1
     assert happened == []
@@ -122,11 +122,11 @@ def test_staff_find_a_conversation_read_it_answer_and_see_the_answer_delivered(s
 
 def test_a_message_appears_by_itself_and_the_draft_stays(stack, staff, watched):
     page, happened = watched
-    writes(stack, body="First", **{"from": "+15557100002"})
-    opened(page, stack, "+15557100002")
+    writes(stack, body="First", **{"from": "+15557200002"})
+    opened(page, stack, "+15557200002")
     page.fill("#body", "Half a sen")
     page.evaluate("document.getElementById('body').setSelectionRange(4, 4)")
-    writes(stack, body="Second", **{"from": "+15557100002"})
+    writes(stack, body="Second", **{"from": "+15557200002"})
     bubble(page, "Second").wait_for(timeout=3000)
     assert "Second" in page.text_content("#news")
     assert page.input_value("#body") == "Half a sen"
@@ -137,32 +137,32 @@ def test_a_message_appears_by_itself_and_the_draft_stays(stack, staff, watched):
 
 
 def test_what_is_looked_at_is_read_by_those_who_answer_only(stack, staff, page, browser):
-    writes(stack, body="Unread", **{"from": "+15557100003"})
-    path = f"/api/v1/conversations/{thread_of(stack, '+15557100003').split('/')[-3]}"
+    writes(stack, body="Unread", **{"from": "+15557200003"})
+    path = f"/api/v1/conversations/{thread_of(stack, '+15557200003').split('/')[-3]}"
     context = browser.new_context()
-    opened(context.new_page(), stack, "+15557100003", "reader")
+    opened(context.new_page(), stack, "+15557200003", "reader")
     assert stack.get(path).json["unread_count"] == 1
     context.close()
-    opened(page, stack, "+15557100003")
+    opened(page, stack, "+15557200003")
     wait_until(lambda: stack.get(path).json["unread_count"] == 0)
 
 
 def test_a_double_click_and_a_reload_send_once(stack, staff, watched):
     page, happened = watched
-    writes(stack, **{"from": "+15557100004"})
-    opened(page, stack, "+15557100004")
+    writes(stack, **{"from": "+15557200004"})
+    opened(page, stack, "+15557200004")
     page.fill("#body", "Only once")
     page.dblclick("#reply [type=submit]")
     bubble(page, "Only once").wait_for()
     page.reload()
     bubble(page, "Only once").wait_for()
-    assert len(sent_to(stack, "+15557100004")) == 1
+    assert len(sent_to(stack, "+15557200004")) == 1
     assert happened == []
 
 
 def test_an_answer_that_was_lost_on_its_way_back_is_not_sent_twice(stack, staff, page):
-    writes(stack, **{"from": "+15557100005"})
-    opened(page, stack, "+15557100005")
+    writes(stack, **{"from": "+15557200005"})
+    opened(page, stack, "+15557200005")
     page.evaluate(
         "window.fetch = ((real) => async (url, wish) => { const answer = await real(url, wish);"
         " if (String(url).includes('/reply/') && !window.lost) { window.lost = true; throw new TypeError('lost'); }"
@@ -173,27 +173,27 @@ def test_an_answer_that_was_lost_on_its_way_back_is_not_sent_twice(stack, staff,
     page.locator("#problem", has_text="Nobody answered").wait_for()
     page.click("#reply [type=submit]")
     page.wait_for_function("document.getElementById('body').value === ''")
-    assert len(sent_to(stack, "+15557100005")) == 1
+    assert len(sent_to(stack, "+15557200005")) == 1
 
 
 def test_keys_send_and_the_price_is_told_on_the_way(stack, staff, page):
-    writes(stack, **{"from": "+15557100006"})
-    opened(page, stack, "+15557100006")
+    writes(stack, **{"from": "+15557200006"})
+    opened(page, stack, "+15557200006")
     page.fill("#body", "It’s ready")
     page.locator("#count", has_text="10 characters, 1 segment (UCS-2)").wait_for()
     assert "’ right single quotation mark" in page.text_content("#count")
     page.press("#body", "Enter")
-    assert sent_to(stack, "+15557100006") == []
+    assert sent_to(stack, "+15557200006") == []
     page.press("#body", "Control+Enter")
     bubble(page, "It’s ready").wait_for()
-    assert len(sent_to(stack, "+15557100006")) == 1
+    assert len(sent_to(stack, "+15557200006")) == 1
 
 
 def test_who_said_stop_is_warned_of_as_soon_as_they_said_it(stack, staff, page):
-    writes(stack, body="Hi", **{"from": "+15557100007"})
-    opened(page, stack, "+15557100007")
+    writes(stack, body="Hi", **{"from": "+15557200007"})
+    opened(page, stack, "+15557200007")
     assert page.locator(".sb-notice-bad").count() == 0
-    writes(stack, body="STOP", **{"from": "+15557100007"})
+    writes(stack, body="STOP", **{"from": "+15557200007"})
     page.locator(".sb-notice-bad", has_text="A reply will not be sent").wait_for(timeout=3000)
     page.fill("#body", "But we have an offer")
     page.press("#body", "Control+Enter")
@@ -201,13 +201,13 @@ def test_who_said_stop_is_warned_of_as_soon_as_they_said_it(stack, staff, page):
 
 
 def test_a_note_stands_in_the_thread_and_goes_nowhere(stack, staff, page):
-    writes(stack, body="Hi", **{"from": "+15557100008"})
-    opened(page, stack, "+15557100008")
+    writes(stack, body="Hi", **{"from": "+15557200008"})
+    opened(page, stack, "+15557200008")
     page.click("text=Write a note")
     page.fill("#note-text", "She is a friend of the house")
     page.press("#note-text", "Control+Enter")
     page.locator(".sb-note", has_text="friend of the house").wait_for()
-    assert sent_to(stack, "+15557100008") == []
+    assert sent_to(stack, "+15557200008") == []
 
 
 def test_a_timeline_opens_where_it_stands_and_stays_open(stack, staff, page):

@@ -279,7 +279,7 @@ def new_entry(mail: dict[str, Any]) -> Entry:
 
 def letter(mail: dict[str, Any]) -> dict[str, Any]:
     """What its reader sees of a mail: `{"name", "reply_to", "headers", "text", "html"}`; what is missing is empty."""
-    content = {each.get("type"): each["value"] for each in mail.get("content") or []}
+    content = {str(each.get("type")): each["value"] for each in mail.get("content") or []}
     reply_to, headers = mail.get("reply_to"), mail.get("headers")
     return {
         "name": str(mail["from"].get("name") or ""),
