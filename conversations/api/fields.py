@@ -44,16 +44,24 @@ class Shape(serializers.Serializer[Any]):
 
 
 def flattened(detail: Any, loc: tuple[str | int, ...]) -> Iterator[dict[str, Any]]:
-    """Walk DRF's nested error details and yield `{"loc", "code", "msg"}` for each leaf."""
+    """Walk DRF's nested error details and yield `{"loc", "code", "msg"}` for each leaf.
+
+    What they quote of the request is as it can be kept: with U+FFFD for NUL, which PostgreSQL's JSON does not take.
+    """
     match detail:
         case dict():
             for name, below in detail.items():
-                yield from flattened(below, loc if name == "non_field_errors" else (*loc, name))
+                yield from flattened(below, loc if name == "non_field_errors" else (*loc, storable(name)))
         case list():
             for below in detail:
                 yield from flattened(below, loc)
         case _:
-            yield {"loc": list(loc), "code": detail.code, "msg": str(detail)}
+            yield {"loc": list(loc), "code": detail.code, "msg": storable(str(detail))}
+
+
+def storable(text: str) -> str:
+    """Return the text with U+FFFD for each NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def refusal(field: str, code: str, text: str) -> serializers.ValidationError:

@@ -162,6 +162,12 @@ def test_the_same_key_and_body_make_one_batch(rung):
     assert (Message.objects.count(), IdempotencyKey.objects.count()) == (1, 1)
 
 
+def test_what_a_key_keeps_of_a_bad_row_may_have_been_anything(rung):
+    odd = {**SMS, "a\0b": 1, "type": "\0"}
+    assert [row["status"] for row in post([odd], "k-1")[1]] == [422]
+    assert post([odd], "k-1") == (200, post([odd], "k-2")[1])
+
+
 def test_a_key_is_of_one_body_be_it_a_batch_or_a_single_send(rung):
     post([to(1)], "key-1")
     assert post([to(2)], "key-1")[1]["code"] == "idempotency_key_reused"
