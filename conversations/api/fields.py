@@ -59,9 +59,9 @@ def flattened(detail: Any, loc: tuple[str | int, ...]) -> Iterator[dict[str, Any
             yield {"loc": list(loc), "code": detail.code, "msg": storable(str(detail))}
 
 
-def storable(text: str) -> str:
-    """Return the text with U+FFFD for each NUL."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+def storable(part: str | int) -> str | int:
+    """Return a text with U+FFFD for each NUL; the place in a list is as it is."""
+    return part.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(part, str) else part
 
 
 def refusal(field: str, code: str, text: str) -> serializers.ValidationError:
