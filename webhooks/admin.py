@@ -92,6 +92,10 @@ class RefusalAdmin(ReadOnly, admin.ModelAdmin):
     ordering = ("-hour",)
 
 
+SWITCHED = ("disabled_at", "disabled_because", "failures", "failing_since", "retry_at")
+"""What enabling and disabling change: a secret that is renewed meanwhile stays."""
+
+
 @admin.register(Subscription)
 class SubscriptionAdmin(ReadOnly, admin.ModelAdmin):
     """Who is told of what. Clients make and change these over the API; actions here stop them, and start them again."""
@@ -117,7 +121,7 @@ class SubscriptionAdmin(ReadOnly, admin.ModelAdmin):
         """Tell the chosen ones again."""
         for each in subscriptions:
             each.enable()
-            each.save()
+            each.save(update_fields=SWITCHED)
             self.log_change(request, each, "Enabled.")
         messages.success(request, f"Enabled: {len(subscriptions)}.")
 
@@ -126,7 +130,7 @@ class SubscriptionAdmin(ReadOnly, admin.ModelAdmin):
         """Tell the chosen ones nothing more."""
         for each in subscriptions:
             each.disable("A member of staff disabled it.")
-            each.save()
+            each.save(update_fields=SWITCHED)
             self.log_change(request, each, "Disabled.")
         messages.success(request, f"Disabled: {len(subscriptions)}.")
 

@@ -153,7 +153,7 @@ class SubscriptionView(APIView):
         own(request, subscription_id)
         body = SubscriptionChange(data=request.data)
         body.is_valid(raise_exception=True)
-        subscription = Subscription.objects.select_for_update().get(pk=subscription_id)
+        subscription = own(request, subscription_id, locked=True)
         changes = dict(body.validated_data)
         enabled = changes.pop("enabled", None)
         for name, value in changes.items():
@@ -165,9 +165,10 @@ class SubscriptionView(APIView):
         subscription.save()
         return Response(represent(subscription))
 
+    @transaction.atomic
     def delete(self, request: Request, subscription_id: Any) -> Response:
         """Answer 204; nothing more is told there, and its log is gone."""
-        own(request, subscription_id).delete()
+        own(request, subscription_id, locked=True).delete()
         return Response(status=204)
 
 
@@ -176,9 +177,10 @@ class SecretView(APIView):
 
     scopes: ClassVar[dict[str, Scope]] = {"POST": Scope.WEBHOOKS_MANAGE}
 
+    @transaction.atomic
     def post(self, request: Request, subscription_id: Any) -> Response:
         """Answer it, this once. For a day deliveries are signed with the one before, too."""
-        subscription = own(request, subscription_id)
+        subscription = own(request, subscription_id, locked=True)
         secret = subscription.new_secret()
         subscription.save(update_fields=["encrypted_secrets"])
         return Response({**represent(subscription), "secret": secret})
@@ -213,7 +215,7 @@ class ReplayView(APIView):
         body = Replay(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = body.validated_data
-        chosen = subscription.deliveries.exclude(status=Delivery.Status.WAITING)
+        chosen = subscription.deliveries.all()
         if "deliveries" in wanted:
             chosen = chosen.filter(pk__in=wanted["deliveries"])
         else:
@@ -225,6 +227,7 @@ class ReplayView(APIView):
         return Response({"replayed": chosen.replay()})
 
 
-def own(request: Request, subscription_id: Any) -> Subscription:
-    """Return the client's subscription; anybody else's is 404."""
-    return get_object_or_404(Subscription.objects.of_client(request.user).select_related("client"), pk=subscription_id)
+def own(request: Request, subscription_id: Any, *, locked: bool = False) -> Subscription:
+    """Return the client's subscription, for an update where `locked`; anybody else's is 404."""
+    found = Subscription.objects.of_client(request.user).select_related("client")
+    return get_object_or_404(found.select_for_update(of=("self",)) if locked else found, pk=subscription_id)

@@ -18,6 +18,15 @@ from webhooks.models.subscription import FAILURES_THAT_HOLD, Subscription
 
 MOST_DOUBLINGS = 30
 GONE = 410
+WRITTEN_DOWN = (
+    "status",
+    "next_attempt_at",
+    "delivered_at",
+    "response_status",
+    "response_text",
+    "duration_ms",
+    "error",
+)
 
 # Of each line, which is a conversation at one subscriber, the first that waits: it holds up the others until it is
 # told or given up, so that they come in order. A subscriber that keeps failing gets one delivery at a time.
@@ -26,6 +35,8 @@ WITH open AS (
     SELECT id, CASE WHEN failures >= %(failures_that_hold)s THEN 1 ELSE %(each)s END AS room
     FROM webhooks_subscription
     WHERE disabled_at IS NULL AND (retry_at IS NULL OR retry_at <= statement_timestamp()) AND id <> ALL(%(busy)s)
+      AND NOT EXISTS (
+        SELECT FROM conversations_client AS client WHERE client.id = client_id AND client.disabled_at IS NOT NULL)
 ),
 due AS (
     SELECT first.id, open.id AS subscription_id FROM open CROSS JOIN LATERAL (
@@ -80,10 +91,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return found
 
     def replay(self) -> int:
-        """Tell these once more, whatever became of them, each in its old place; return how many."""
+        """Tell those of these once more that do not wait anyway, as if new, each in its old place; return how many."""
         now = timezone.now()
-        return self.update(
+        return self.exclude(status=Delivery.Status.WAITING).update(
             status=Delivery.Status.WAITING,
+            attempts=0,
             next_attempt_at=now,
             give_up_at=now + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS),
             delivered_at=None,
@@ -158,8 +170,16 @@ class Delivery(models.Model):
 
     @transaction.atomic
     def write_down(self, told: "Told") -> None:
-        """Keep how this try went, and what that says about the subscriber."""
-        subscription = Subscription.objects.select_for_update().get(pk=self.subscription_id)
+        """Keep how this try went, and what that says about the subscriber.
+
+        Nothing where either was deleted meanwhile, or somebody tried again since.
+        """
+        subscription = Subscription.objects.select_for_update().filter(pk=self.subscription_id).first()
+        own = Delivery.objects.select_for_update().filter(
+            pk=self.pk, attempts=self.attempts, status=self.Status.WAITING
+        )
+        if subscription is None or own.first() is None:
+            return
         self.response_status, self.response_text = told.status, told.text[:1000]
         self.duration_ms, self.error = told.duration_ms, told.error[:200]
         if told.is_taken:
@@ -168,7 +188,7 @@ class Delivery(models.Model):
         else:
             self._try_again_later(told.retry_after)
             note_failure(subscription, told)
-        self.save()
+        self.save(update_fields=WRITTEN_DOWN)
         subscription.save()
 
     def _try_again_later(self, retry_after: float | None) -> None:
@@ -184,8 +204,9 @@ def note_failure(subscription: Subscription, told: "Told") -> None:
     now = timezone.now()
     subscription.failures += 1
     subscription.failing_since = subscription.failing_since or now
-    if subscription.failures >= FAILURES_THAT_HOLD:
-        subscription.retry_at = now + backoff(subscription.failures - FAILURES_THAT_HOLD + 1, told.retry_after)
+    if subscription.failures >= FAILURES_THAT_HOLD or told.retry_after:
+        failures = max(subscription.failures - FAILURES_THAT_HOLD, 0)
+        subscription.retry_at = now + backoff(failures + 1, told.retry_after)
     if told.status == GONE:
         subscription.disable("It answered 410 Gone.")
     elif now - subscription.failing_since > timedelta(seconds=settings.EVENT_DISABLE_AFTER_SECONDS):

@@ -113,8 +113,8 @@ class Subscription(models.Model):
         """Make a secret and return it; what was signed with the one before stays good for a day. Not saved."""
         secret = f"whsec_{base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
         now = timezone.now()
-        older = self._secrets()[:1] if self.encrypted_secrets else []
-        kept = [(secret, None), *((each, now + SECRET_OVERLAP) for each, _ in older)]
+        older = self.signing_secrets()[:1] if self.encrypted_secrets else []
+        kept = [(secret, None), *((each, now + SECRET_OVERLAP) for each in older)]
         text = json.dumps([[each, until.isoformat() if until else None] for each, until in kept])
         self.encrypted_secrets = _cipher().encrypt(text.encode()).decode()
         return secret
@@ -137,8 +137,13 @@ class Subscription(models.Model):
         logger.error("subscription %s is disabled: %s", self.pk, because)
 
     def enable(self) -> None:
-        """Tell it again, as if it had never failed, and at once what waited meanwhile. Not saved."""
+        """Tell it again, as if it had never failed, and at once what waited meanwhile, for as long as if it were new.
+
+        Not saved.
+        """
         self.disabled_at, self.disabled_because = None, ""
+        give_up_at = timezone.now() + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS)
+        self.deliveries.filter(next_attempt_at__isnull=False).update(give_up_at=give_up_at)
         self.forgive()
 
     def forgive(self) -> None:

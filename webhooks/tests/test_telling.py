@@ -16,6 +16,7 @@ from conversations.models import Client, Conversation, Message, MessageEvent
 from conversations.tests.conftest import accept, claim, in_threads  # noqa: F401
 from webhooks import tasks, telling
 from webhooks.models import Delivery, Subscription
+from webhooks.models.delivery import Told
 from webhooks.models.subscription import EVENT_TYPES
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -384,3 +385,58 @@ def test_old_deliveries_are_forgotten(accept, subscriber, settings):  # noqa: F8
     tasks.tell()
     assert not Delivery.objects.exists()
     assert MessageEvent.objects.exists()
+
+
+@pytest.mark.parametrize("gone", [Subscription, Conversation])
+def test_what_is_deleted_while_it_is_told_stays_deleted_and_breaks_nothing(accept, subscriber, gone):  # noqa: F811
+    subscribe(subscriber.url)
+    accept()
+    telling.note_events()
+    [delivery] = Delivery.objects.claim(limit=1, each=1, busy=[])
+    gone.objects.all().delete()
+    delivery.write_down(Told(duration_ms=1, status=200))
+    assert not Delivery.objects.exists()
+
+
+def test_the_end_of_a_try_that_somebody_has_repeated_changes_nothing(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url)
+    accept()
+    telling.note_events()
+    [first] = Delivery.objects.claim(limit=1, each=1, busy=[])
+    Delivery.objects.filter(pk=first.pk).update(next_attempt_at=timezone.now())
+    [second] = Delivery.objects.claim(limit=1, each=1, busy=[])
+    second.write_down(Told(duration_ms=1, status=200))
+    first.write_down(Told(duration_ms=9, status=500))
+    assert Delivery.objects.get(pk=first.pk).status == "delivered"
+
+
+def test_a_disabled_client_is_told_nothing_until_it_is_one_again(accept, subscriber):  # noqa: F811
+    shop = Client.objects.create(name="shop", disabled_at=timezone.now())
+    subscribe(subscriber.url, client=shop)
+    accept()
+    tasks.tell()
+    assert subscriber.told == []
+    Client.objects.update(disabled_at=None)
+    tasks.tell()
+    assert subscriber.types[:1] == ["conversation.created"]
+
+
+def test_a_lost_secret_is_mended_by_a_new_one(subscriber, settings):
+    subscription, _ = subscribe(subscriber.url)
+    settings.SECRET_KEY = "another-key-another-key-another-key-anot"
+    secret = subscription.new_secret()
+    assert list(subscription.signing_secrets()) == [secret]
+
+
+def test_what_media_may_come_from_is_no_place_to_be_told(settings):
+    settings.TRUST_LOCAL_REQUESTS, settings.FETCH_ALLOW = False, ["127.0.0.1:9"]
+    assert telling.allowed("http://127.0.0.1:9/") == frozenset()
+
+
+def test_who_is_enabled_again_late_has_what_waited_tried_as_long_as_if_it_were_new(accept, subscriber):  # noqa: F811
+    subscription, _ = subscribe(subscriber.url)
+    accept()
+    telling.note_events()
+    Delivery.objects.update(give_up_at=timezone.now() - timedelta(days=1))
+    subscription.enable()
+    assert not Delivery.objects.filter(give_up_at__lt=timezone.now() + timedelta(days=2)).exists()
