@@ -12,6 +12,7 @@ from conversations.admin.filters import AccountFilter, KnownValuesFilter
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
 from webhooks.models import Delivery, Receipt, Refusal, Subscription
+from webhooks.models.delivery import MOST_REPLAYED, DeliveryQuerySet
 from webhooks.models.subscription import EVENT_TYPES
 
 
@@ -140,7 +141,7 @@ class SubscriptionAdmin(ReadOnly, admin.ModelAdmin):
         failed = Delivery.objects.filter(subscription__in=subscriptions, status=Delivery.Status.FAILED)
         for each in subscriptions:
             self.log_change(request, each, "Told again what was given up.")
-        messages.success(request, f"Told again: {failed.replay()}.")
+        messages.success(request, told_again(failed))
 
 
 @admin.register(Delivery)
@@ -168,4 +169,10 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
         chosen = Delivery.objects.filter(pk__in=deliveries.values("pk"))
         for each in deliveries:
             self.log_change(request, each, "Told again.")
-        messages.success(request, f"Told again: {chosen.replay()}.")
+        messages.success(request, told_again(chosen))
+
+
+def told_again(deliveries: DeliveryQuerySet) -> str:
+    """Let deliveries be due again, as many as can be at once, and say how many those are."""
+    count = len(deliveries.replay(MOST_REPLAYED))
+    return f"Told again: {count}{', the oldest. Repeat it for the others' if count == MOST_REPLAYED else ''}."

@@ -11,9 +11,11 @@ from rest_framework.views import APIView
 
 from conversations.api.fields import Choice, Flag, Identifier, Line, Moment, Shape, refusal
 from conversations.api.paging import Page, choice, identifier, moment
+from conversations.models import Client
 from conversations.models.client import Scope
 from providers import fetch
 from webhooks.models import Delivery, Subscription
+from webhooks.models.delivery import MOST_REPLAYED
 from webhooks.models.subscription import EVENT_TYPES
 from webhooks.telling import allowed
 
@@ -125,10 +127,12 @@ class SubscriptionListView(APIView):
         own = Subscription.objects.of_client(request.user)
         return Response(Page.of(request.query_params).show("subscriptions", own, "created_at", represent))
 
+    @transaction.atomic
     def post(self, request: Request) -> Response:
         """Answer 201 with the subscription and, this once, its secret."""
         body = NewSubscription(data=request.data)
         body.is_valid(raise_exception=True)
+        Client.objects.select_for_update().filter(pk=request.user.pk).first()  # of many at once, one counts
         if Subscription.objects.of_client(request.user).count() >= MOST_SUBSCRIPTIONS:
             raise refusal("url", "too_many", f"A client has at most {MOST_SUBSCRIPTIONS} subscriptions.")
         subscription = Subscription(client_id=request.user.pk, **body.validated_data)
@@ -210,7 +214,10 @@ class ReplayView(APIView):
     scopes: ClassVar[dict[str, Scope]] = {"POST": Scope.WEBHOOKS_MANAGE}
 
     def post(self, request: Request, subscription_id: Any) -> Response:
-        """Answer how many deliveries are due again; what waits already is not counted."""
+        """Answer how many deliveries are due again, the oldest first; what waits already is not counted.
+
+        Where there are more than can be taken at once, `next_since` is the `since` to go on with.
+        """
         subscription = own(request, subscription_id)
         body = Replay(data=request.data)
         body.is_valid(raise_exception=True)
@@ -224,7 +231,9 @@ class ReplayView(APIView):
             chosen = chosen.filter(created_at__lte=wanted["until"])
         if "status" in wanted:
             chosen = chosen.filter(status=wanted["status"])
-        return Response({"replayed": chosen.replay()})
+        replayed = chosen.replay(MOST_REPLAYED)
+        more = len(replayed) == MOST_REPLAYED
+        return Response({"replayed": len(replayed), "next_since": replayed[-1] if more else None})
 
 
 def own(request: Request, subscription_id: Any, *, locked: bool = False) -> Subscription:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 from celery import shared_task
 
@@ -11,7 +12,7 @@ from webhooks.models import Delivery, Receipt
 SWEEP_BATCH = 200
 # A sweep that is silent for longer is taken for a dead one; what is left waits for the next.
 SWEEP_SECONDS = 10.0
-_sweeping, _telling = threading.Lock(), threading.Lock()
+_sweeping, _noting, _telling = threading.Lock(), threading.Lock(), threading.Lock()
 
 
 @shared_task(name="webhooks.sweep")
@@ -21,12 +22,9 @@ def sweep() -> str:
 
     One at a time in each process: strangers decide how long a mail takes to read, and other sweeps need their threads.
     """
-    if not _sweeping.acquire(blocking=False):
-        return "busy"
-    try:
-        return f"receipts {apply_due()}, forgotten {Receipt.objects.forget_old(SWEEP_BATCH)}"
-    finally:
-        _sweeping.release()
+    return one_at_a_time(
+        _sweeping, lambda: f"receipts {apply_due()}, forgotten {Receipt.objects.forget_old(SWEEP_BATCH)}"
+    )
 
 
 def apply_due() -> int:
@@ -42,12 +40,30 @@ def apply_due() -> int:
 
 @shared_task(name="webhooks.tell")
 def tell() -> str:
-    """Tell subscribers what is new, and again what they did not take. One at a time in each process."""
-    if not _telling.acquire(blocking=False):
+    """Note what is new, and tell subscribers that, and again what they did not take.
+
+    In each process one at a time notes, and one tells for as long as there is something to tell: so what happens while
+    somebody is slow is noted all the same, and told to the others by the one that tells.
+    """
+    return f"{one_at_a_time(_noting, note)}; {one_at_a_time(_telling, tell_due)}"
+
+
+def note() -> str:
+    """Note what is new; forget what is past its time."""
+    return f"new {telling.note_events()}, forgotten {Delivery.objects.forget_old(SWEEP_BATCH)}"
+
+
+def tell_due() -> str:
+    """Tell what is due."""
+    tally = telling.tell_due()
+    return f"taken {tally['taken']}, refused {tally['refused']}"
+
+
+def one_at_a_time(lock: threading.Lock, work: Callable[[], str]) -> str:
+    """Do some work and return what it says, or "busy" while somebody else in this process is at it."""
+    if not lock.acquire(blocking=False):
         return "busy"
     try:
-        new, tally = telling.note_events(), telling.tell_due()
-        forgotten = Delivery.objects.forget_old(SWEEP_BATCH)
-        return f"new {new}, taken {tally['taken']}, refused {tally['refused']}, forgotten {forgotten}"
+        return work()
     finally:
-        _telling.release()
+        lock.release()

@@ -1,7 +1,7 @@
 """Telling subscribers what happened: events become deliveries, and deliveries are posted until they are taken.
 
-The timelines of messages and conversations are the outbox. They are read in the order of the transactions that wrote
-them, and only as far as no older transaction can still write: so each event is seen once, whoever commits late.
+The timelines of messages and conversations are the outbox. They are read by what is over in the database, in the order
+in which it was written: so each event is seen once, whoever commits late.
 """
 
 import logging
@@ -21,55 +21,64 @@ from standardwebhooks import Webhook
 from conversations.api.conversations import represent as represent_conversation
 from conversations.api.messages import represent as represent_message
 from conversations.delivery import STOPPING
-from conversations.models import Conversation, ConversationEvent, Message, MessageEvent
+from conversations.models import Conversation, ConversationEvent, Message
 from providers import fetch
 from providers.wire import is_loopback
 from webhooks.models import Delivery, Subscription
 from webhooks.models.delivery import Told
-from webhooks.models.outbox import OutboxPosition
+from webhooks.models.outbox import Event, OutboxPosition
 
 logger = logging.getLogger(__name__)
 
-EVENTS_AT_ONCE = 500
-TOLD_AT_ONCE = 16
-# Of one subscriber, so that a slow one leaves room for the others.
+EVENTS_AT_ONCE = 100
+NOTE_SECONDS = 10.0
+# A page of long mails for many subscribers is written in parts.
+CHARACTERS_AT_ONCE = 4_000_000
+TOLD_AT_ONCE = 64
+# Of one subscriber and of one client, so that a slow one leaves room for the others.
 TOLD_AT_ONCE_TO_ONE = 4
-CLAIM_SECONDS = 20.0
-
-Event = MessageEvent | ConversationEvent
+TOLD_AT_ONCE_TO_CLIENT = 16
 
 
 def note_events() -> int:
-    """Make a delivery of each new event for each subscription that wants it; return how many. One at a time."""
-    made = 0
-    for kind in (ConversationEvent, MessageEvent):
-        while True:
-            events, count = note_some(kind)
-            made += count
-            if events < EVENTS_AT_ONCE:
-                break
+    """Make a delivery of each new event for each subscription that wants it; return how many. One at a time.
+
+    For some seconds at most; the next goes on from there.
+    """
+    made, until = 0, time.monotonic() + NOTE_SECONDS
+    while time.monotonic() < until:
+        events, count = note_some()
+        made += count
+        if not events:
+            break
     return made
 
 
 @transaction.atomic
-def note_some(kind: type[Event]) -> tuple[int, int]:
-    """Take some events on from where the last ones ended; return how many there were, and how many deliveries."""
-    subscriptions = list(Subscription.objects.select_related("client"))
-    position = OutboxPosition.objects.take(kind)
-    if position is None or not subscriptions:
+def note_some() -> tuple[int, int]:
+    """Read on from where the last one ended; return how many events there were, and how many deliveries they made."""
+    position = OutboxPosition.objects.take()
+    if position is None:
         return 0, 0
-    position.skip_to(min(each.since_transaction for each in subscriptions))
-    events = position.next_events(EVENTS_AT_ONCE)
-    wanted = [(each, event) for event in events for each in subscriptions if wants(each, event)]
-    Delivery.objects.bulk_create(deliveries(wanted))
-    if events:
-        position.move_to(events[-1])
-    return len(events), len(wanted)
+    subscriptions = list(Subscription.objects.select_related("client"))
+    if not subscriptions:
+        position.skip_all()
+        return 0, 0
+    events = position.read_on(EVENTS_AT_ONCE, since=min(each.since_event for each in subscriptions))
+    count, unsaved, characters = 0, list[Delivery](), 0
+    for delivery in deliveries(subscriptions, events):
+        unsaved.append(delivery)
+        characters += len(delivery.payload)
+        if characters > CHARACTERS_AT_ONCE:
+            count += len(Delivery.objects.bulk_create(unsaved))
+            unsaved, characters = [], 0
+    count += len(Delivery.objects.bulk_create(unsaved))
+    return len(events), count
 
 
 def wants(subscription: Subscription, event: Event) -> bool:
     """Say whether an event is for a subscription: it came after it, is of a type it names, and it may see it."""
-    is_later = event.transaction_number > subscription.since_transaction
+    is_later = event.pk > subscription.since_event
     return is_later and event_type(event) in subscription.events and subscription.sees(subject(event))
 
 
@@ -85,19 +94,21 @@ def subject(event: Event) -> Message | Conversation:
     return event.conversation if isinstance(event, ConversationEvent) else event.message
 
 
-def deliveries(wanted: Sequence[tuple[Subscription, Event]]) -> Iterator[Delivery]:
-    """Yield an unsaved delivery for each, numbered in this order."""
+def deliveries(subscriptions: Sequence[Subscription], events: Sequence[Event]) -> Iterator[Delivery]:
+    """Yield an unsaved delivery of each event for each subscription that wants it, numbered in this order."""
     give_up_at = timezone.now() + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS)
-    for (subscription, event), sequence in zip(wanted, next_numbers(len(wanted)), strict=True):
-        about = subject(event)
-        yield Delivery(
-            subscription=subscription,
-            conversation_id=about.conversation_id if isinstance(about, Message) else about.pk,
-            event=event_type(event),
-            sequence=sequence,
-            payload=payload(event, sequence),
-            give_up_at=give_up_at,
-        )
+    for event in events:
+        wanting = [each for each in subscriptions if wants(each, event)]
+        about, data = subject(event), as_json(shown(event)) if wanting else ""
+        for subscription, sequence in zip(wanting, next_numbers(len(wanting)), strict=True):
+            yield Delivery(
+                subscription=subscription,
+                conversation_id=about.conversation_id if isinstance(about, Message) else about.pk,
+                event=event_type(event),
+                sequence=sequence,
+                payload=payload(event, sequence, data),
+                give_up_at=give_up_at,
+            )
 
 
 def next_numbers(count: int) -> list[int]:
@@ -107,30 +118,33 @@ def next_numbers(count: int) -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def payload(event: Event, sequence: int) -> str:
-    """Return what is posted: `{"type", "timestamp", "sequence", "data"}` (Standard Webhooks), as compact JSON.
-
-    `data` holds the message or conversation as the API shows it now, and of a message the line of its timeline.
-    """
-    data: dict[str, Any]
+def shown(event: Event) -> dict[str, Any]:
+    """Return the message or conversation as the API shows it now, and of a message the line of its timeline."""
     if isinstance(event, ConversationEvent):
-        data = {"conversation": represent_conversation(event.conversation)}
-    else:
-        line = {name: getattr(event, name) for name in ("status", "evidence", "attempt", "code", "detail")}
-        data = {"message": represent_message(event.message), "event": line}
-    told = {"type": event_type(event), "timestamp": event.at, "sequence": sequence, "data": data}
-    return JSONRenderer().render(told).decode()
+        return {"conversation": represent_conversation(event.conversation)}
+    line = {name: getattr(event, name) for name in ("status", "evidence", "attempt", "code", "detail")}
+    return {"message": represent_message(event.message), "event": line}
+
+
+def payload(event: Event, sequence: int, data: str) -> str:
+    """Return what is posted: `{"type", "timestamp", "sequence", "data"}` (Standard Webhooks), as compact JSON."""
+    told = as_json({"type": event_type(event), "timestamp": event.at, "sequence": sequence})
+    return f'{told.removesuffix("}")},"data":{data}}}'
+
+
+def as_json(value: dict[str, Any]) -> str:
+    """Return compact JSON."""
+    return JSONRenderer().render(value).decode()
 
 
 def tell_due() -> Counter[str]:
-    """Post what is due, for some 20 s at most; return how many were taken and how many not."""
+    """Post what is due until nothing is; return how many were taken and how many not."""
     tally: Counter[str] = Counter()
-    claim_until = time.monotonic() + CLAIM_SECONDS
     in_flight: dict[Future[Told], Delivery] = {}
     with ThreadPoolExecutor(TOLD_AT_ONCE) as threads:
         while True:
-            if time.monotonic() < claim_until and not STOPPING.is_set():
-                for delivery in claim_what_fits(in_flight):
+            if len(in_flight) < TOLD_AT_ONCE and not STOPPING.is_set():
+                for delivery in claim(TOLD_AT_ONCE - len(in_flight)):
                     in_flight[threads.submit(post, delivery)] = delivery
             if not in_flight:
                 return tally
@@ -143,12 +157,9 @@ def tell_due() -> Counter[str]:
                 tally["taken" if told.is_taken else "refused"] += 1
 
 
-def claim_what_fits(in_flight: dict["Future[Told]", Delivery]) -> list[Delivery]:
-    """Take as many due deliveries as there is room for."""
-    told = Counter(each.subscription_id for each in in_flight.values())
-    busy = [subscription_id for subscription_id, count in told.items() if count >= TOLD_AT_ONCE_TO_ONE]
-    room = TOLD_AT_ONCE - len(in_flight)
-    return Delivery.objects.claim(limit=room, each=TOLD_AT_ONCE_TO_ONE, busy=busy) if room else []
+def claim(room: int) -> list[Delivery]:
+    """Take as many due deliveries as there is room for, and as their subscribers and clients have room left."""
+    return Delivery.objects.claim(limit=room, each=TOLD_AT_ONCE_TO_ONE, each_client=TOLD_AT_ONCE_TO_CLIENT)
 
 
 def post(delivery: Delivery) -> Told:

@@ -41,6 +41,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """Return those that have one of the client's addresses; a test client sees those of tests, no other does."""
         return self.filter(of_senders(client, "participant_from", "participant_to"), of_lane(client))
 
+    @transaction.atomic
     def open_between(self, wish: "Conversation") -> "Conversation":
         """Return the open direct conversation of a wish's pair, or the wish itself once it is saved; a thread is new.
 

@@ -5,6 +5,15 @@ from django.db.models import Func
 from django.db.models.functions import Cast, Now
 
 
+def next_event_number() -> Func:
+    """Return the next of the numbers that all timelines share: in the order of writing, whatever they are about.
+
+    A number tells the order of two events where one was committed before the other was written. So it does of all
+    events of a message, which are written while its row is locked, and of everything that happens one after the other.
+    """
+    return Func(template="nextval('conversations_event_number')", output_field=models.BigIntegerField())
+
+
 def current_transaction() -> Cast:
     """Return the database's number of the transaction that writes, which tells whoever reads on what he has not seen.
 
@@ -24,6 +33,7 @@ class MessageEvent(models.Model):
         OBSERVED = "observed", "We saw it ourselves"
         ASSUMED = "assumed", "Concluded from silence"
 
+    id = models.BigIntegerField(primary_key=True, db_default=next_event_number(), editable=False)
     message = models.ForeignKey(
         "conversations.Message", on_delete=models.CASCADE, related_name="events", db_index=False
     )
@@ -56,6 +66,7 @@ class ConversationEvent(models.Model):
         UPDATED = "updated"
         CLOSED = "closed"
 
+    id = models.BigIntegerField(primary_key=True, db_default=next_event_number(), editable=False)
     conversation = models.ForeignKey("conversations.Conversation", on_delete=models.CASCADE, related_name="events")
     kind = models.CharField(max_length=7, choices=Kind.choices)
     at = models.DateTimeField(db_default=Now())

@@ -10,8 +10,13 @@ OPTED_OUT = """EXISTS (
     WHERE opt_out.channel_type = {channel_type} AND opt_out.test = %(test)s AND opt_out.lifted_at IS NULL
       AND lower(opt_out.our_address) = lower({sender}) AND lower(opt_out.their_address) = lower({recipient}))"""
 
+# What an archived conversation was is read as it stood before; whoever wakes one at the same moment is one event more.
 OPEN_CONVERSATION = """
-WITH conversation AS (
+WITH archived AS MATERIALIZED (
+    SELECT id FROM conversations_conversation
+    WHERE participants_key = %(participants_key)s AND type = 'direct' AND status = 'archived'
+),
+conversation AS (
     INSERT INTO conversations_conversation AS c (
         id, participants_key, participant_from, participant_to, channel_type, type, status, title, metadata,
         test, last_message_at, message_count, unread_count, created_at, updated_at)
@@ -25,7 +30,10 @@ WITH conversation AS (
 )"""
 
 JOIN_CONVERSATION = """
-WITH conversation AS (
+WITH archived AS MATERIALIZED (
+    SELECT id FROM conversations_conversation WHERE id = %(joined_conversation_id)s AND status = 'archived'
+),
+conversation AS (
     UPDATE conversations_conversation AS c
     SET message_count = c.message_count + 1, unread_count = c.unread_count + %(unread)s, status = 'active',
         last_message_at = clock_timestamp(), updated_at = clock_timestamp()
@@ -38,7 +46,9 @@ WITH conversation AS (
 _INSERT_MESSAGES = """
 opened AS (
     INSERT INTO conversations_conversationevent (conversation_id, kind, at)
-    SELECT id, 'created', clock_timestamp() FROM conversation WHERE is_new
+    SELECT id, CASE WHEN is_new THEN 'created' ELSE 'updated' END, clock_timestamp() FROM conversation
+    WHERE is_new OR id IN (SELECT id FROM archived)
+    RETURNING id
 ),
 message AS (
     INSERT INTO conversations_message (
@@ -68,7 +78,7 @@ event AS (
     INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
     SELECT id, status, CASE WHEN status = 'received' THEN 'reported' ELSE 'observed' END, 0, error_code,
         CASE status WHEN 'pending' THEN 'Accepted.' WHEN 'received' THEN 'Received.' ELSE error_message END, created_at
-    FROM message
+    FROM message CROSS JOIN (SELECT count(*) FROM opened) AS numbered_before
 )
 SELECT conversation_id, status, next_attempt_at, expires_at, failed_at, error_code, error_message, created_at, id
 FROM message"""
@@ -115,6 +125,10 @@ accepted AS MATERIALIZED (
 # read when all are, and the place in the batch is the order within a conversation.
 _WISHED = """
 WITH wish AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(%(wishes)s::jsonb) AS w ({columns})),
+archived AS MATERIALIZED (
+    SELECT id FROM conversations_conversation
+    WHERE participants_key = ANY(ARRAY(SELECT participants_key FROM wish)) AND type = 'direct' AND status = 'archived'
+),
 conversation AS (
     INSERT INTO conversations_conversation AS c (
         id, participants_key, participant_from, participant_to, channel_type, type, status, title, metadata,

@@ -224,6 +224,7 @@ class Replayed(Parts):
     """How many deliveries are due again."""
 
     replayed = serializers.IntegerField()
+    next_since = maybe(Time)
 
 
 class DoorStatistics(Parts):

@@ -1,15 +1,18 @@
 """The pages that describe the API, and the way to them."""
 
+from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 import messaging_project
+from messaging_project.openapi.collection import generated_schema
 
 # Everything comes from here. The page's library styles its elements one by one.
 POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
@@ -21,6 +24,17 @@ class SchemaView(SpectacularAPIView):
     authentication_classes = ()
     permission_classes = ()
     throttle_classes = ()
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Answer it as JSON or YAML."""
+        renderer = request.accepted_renderer
+        return HttpResponse(schema_in(type(renderer)), content_type=renderer.media_type)
+
+
+@cache
+def schema_in(renderer: type[BaseRenderer]) -> bytes:
+    """Return the schema as a renderer writes it; made once, as that takes a while and anybody may ask."""
+    return bytes(renderer().render(generated_schema()))
 
 
 class DocsView(SpectacularSwaggerSplitView):

@@ -20,7 +20,7 @@ WITH_A_BODY = (400, 411, 413, 415, 422)
 PROBLEMS = {
     400: "What came can't be read, or can't be done.",
     401: "No key, or one that is not taken.",
-    403: "The key lacks the scope.",
+    403: "The key lacks the scope, or a message is of somebody else's address.",
     404: "There is no such thing, or it is somebody else's.",
     406: "The answer is JSON; the request's Accept header wants something else.",
     409: "Not in the state that it is in.",

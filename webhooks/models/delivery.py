@@ -1,9 +1,8 @@
 """What a subscriber is told, and how that went."""
 
 import random
-from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
@@ -16,11 +15,15 @@ from uuid_utils.compat import uuid7
 from conversations.models import Conversation
 from webhooks.models.subscription import FAILURES_THAT_HOLD, Subscription
 
+MOST_REPLAYED = 10_000
+"""How many are told again at once: more would hold up everybody else who writes."""
+
 MOST_DOUBLINGS = 30
 GONE = 410
 WRITTEN_DOWN = (
     "status",
     "next_attempt_at",
+    "leased_until",
     "delivered_at",
     "response_status",
     "response_text",
@@ -29,35 +32,48 @@ WRITTEN_DOWN = (
 )
 
 # Of each line, which is a conversation at one subscriber, the first that waits: it holds up the others until it is
-# told or given up, so that they come in order. A subscriber that keeps failing gets one delivery at a time.
+# told or given up, so that they come in order. A subscriber that keeps failing gets one delivery at a time. Whoever has
+# the fewest under way comes first, and a client has its share only, so that who is slow leaves room for the others.
 CLAIM = """
-WITH open AS (
-    SELECT id, CASE WHEN failures >= %(failures_that_hold)s THEN 1 ELSE %(each)s END AS room
-    FROM webhooks_subscription
-    WHERE disabled_at IS NULL AND (retry_at IS NULL OR retry_at <= statement_timestamp()) AND id <> ALL(%(busy)s)
-      AND NOT EXISTS (
-        SELECT FROM conversations_client AS client WHERE client.id = client_id AND client.disabled_at IS NOT NULL)
+WITH under_way AS MATERIALIZED (
+    SELECT subscription_id, client_id, count(*) AS count
+    FROM webhooks_delivery JOIN webhooks_subscription AS subscription ON subscription.id = subscription_id
+    WHERE leased_until > statement_timestamp() GROUP BY subscription_id, client_id
 ),
-due AS (
-    SELECT first.id, open.id AS subscription_id FROM open CROSS JOIN LATERAL (
-        SELECT id FROM webhooks_delivery AS waiting
+open AS (
+    SELECT subscription.id, subscription.client_id, COALESCE(under_way.count, 0) AS told,
+        CASE WHEN failures >= %(failures_that_hold)s THEN 1 ELSE %(each)s END - COALESCE(under_way.count, 0) AS room
+    FROM webhooks_subscription AS subscription LEFT JOIN under_way ON subscription_id = subscription.id
+    WHERE disabled_at IS NULL AND (retry_at IS NULL OR retry_at <= statement_timestamp()) AND NOT EXISTS (
+        SELECT FROM conversations_client AS client
+        WHERE client.id = subscription.client_id AND client.disabled_at IS NOT NULL)
+),
+due AS MATERIALIZED (
+    SELECT open.*, first.id AS delivery_id, first.sequence FROM open CROSS JOIN LATERAL (
+        SELECT id, sequence FROM webhooks_delivery AS waiting
         WHERE waiting.subscription_id = open.id AND waiting.status = 'waiting'
           AND waiting.next_attempt_at <= statement_timestamp()
+          AND (waiting.leased_until IS NULL OR waiting.leased_until <= statement_timestamp())
           AND waiting.id = (
             SELECT id FROM webhooks_delivery AS head
             WHERE head.subscription_id = waiting.subscription_id
               AND head.conversation_id = waiting.conversation_id AND head.status = 'waiting'
             ORDER BY head.sequence LIMIT 1)
-        ORDER BY waiting.sequence LIMIT open.room FOR UPDATE SKIP LOCKED) AS first
-    LIMIT %(limit)s
+        ORDER BY waiting.sequence LIMIT GREATEST(open.room, 0) FOR UPDATE SKIP LOCKED) AS first
 ),
-held AS (
-    UPDATE webhooks_subscription SET retry_at = statement_timestamp() + %(lease)s
-    WHERE failures >= %(failures_that_hold)s AND id IN (SELECT subscription_id FROM due)
+in_turn AS (
+    SELECT *, told + row_number() OVER (PARTITION BY id ORDER BY sequence) AS turn FROM due
+),
+shared AS (
+    SELECT *, row_number() OVER (PARTITION BY client_id ORDER BY turn, sequence) + (
+        SELECT COALESCE(sum(count), 0) FROM under_way WHERE under_way.client_id IS NOT DISTINCT FROM in_turn.client_id
+    ) AS turn_of_client
+    FROM in_turn
 )
 UPDATE webhooks_delivery AS delivery
-SET attempts = attempts + 1, next_attempt_at = statement_timestamp() + %(lease)s
-FROM due WHERE delivery.id = due.id
+SET attempts = attempts + 1, leased_until = statement_timestamp() + %(lease)s
+WHERE id = ANY(ARRAY(
+    SELECT delivery_id FROM shared WHERE turn_of_client <= %(each_client)s ORDER BY turn, random() LIMIT %(limit)s))
 RETURNING delivery.*"""
 
 
@@ -80,26 +96,32 @@ class Told:
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """How deliveries are taken, and begun anew."""
 
-    def claim(self, *, limit: int, each: int, busy: Collection[UUID]) -> list["Delivery"]:
-        """Take up to `limit` due deliveries, of each subscriber up to `each` and of `busy` ones none; they are due
-        again by themselves if nobody writes down how they went.
+    def claim(self, *, limit: int, each: int, each_client: int) -> list["Delivery"]:
+        """Take up to `limit` due deliveries, and leave `each` subscriber and `each_client` no more than so many under
+        way; they are due again by themselves if nobody writes down how they went.
         """
         lease = timedelta(seconds=2 * settings.EVENT_TIMEOUT_SECONDS)
-        wanted = {"limit": limit, "each": each, "busy": list(busy), "lease": lease}
+        wanted = {"limit": limit, "each": each, "each_client": each_client, "lease": lease}
         found = list(self.raw(CLAIM, {**wanted, "failures_that_hold": FAILURES_THAT_HOLD}))
         models.prefetch_related_objects(found, "subscription")
         return found
 
-    def replay(self) -> int:
-        """Tell those of these once more that do not wait anyway, as if new, each in its old place; return how many."""
+    def replay(self, limit: int) -> list[datetime]:
+        """Tell up to `limit` of these once more, the oldest first, as if new, each in its old place; return when each
+        was made, in order. What waits anyway is left as it is.
+        """
         now = timezone.now()
-        return self.exclude(status=Delivery.Status.WAITING).update(
-            status=Delivery.Status.WAITING,
-            attempts=0,
-            next_attempt_at=now,
-            give_up_at=now + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS),
-            delivered_at=None,
-        )
+        ended = self.exclude(status=Delivery.Status.WAITING).order_by("created_at", "id")
+        with transaction.atomic():
+            chosen = dict(ended.select_for_update(skip_locked=True).values_list("pk", "created_at")[:limit])
+            Delivery.objects.filter(pk__in=chosen).update(
+                status=Delivery.Status.WAITING,
+                attempts=0,
+                next_attempt_at=now,
+                give_up_at=now + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS),
+                delivered_at=None,
+            )
+        return list(chosen.values())
 
     def forget_old(self, limit: int) -> int:
         """Delete up to `limit` deliveries past RECEIPT_RETENTION_DAYS; return how many."""
@@ -127,6 +149,7 @@ class Delivery(models.Model):
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.WAITING)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True, default=timezone.now)
+    leased_until = models.DateTimeField(null=True)
     give_up_at = models.DateTimeField()
     response_status = models.PositiveSmallIntegerField(null=True)
     response_text = models.CharField(max_length=1000, blank=True)
@@ -161,6 +184,9 @@ class Delivery(models.Model):
                 condition=Q(status="waiting"),
                 name="deliveries_in_line",
             ),
+            models.Index(
+                fields=["subscription"], condition=Q(leased_until__isnull=False), name="deliveries_under_way"
+            ),
             models.Index(fields=["subscription", "-created_at", "-id"], name="deliveries_latest_first"),
             models.Index(fields=["created_at"], name="deliveries_to_forget"),
         ]
@@ -180,6 +206,7 @@ class Delivery(models.Model):
         )
         if subscription is None or own.first() is None:
             return
+        self.leased_until = None
         self.response_status, self.response_text = told.status, told.text[:1000]
         self.duration_ms, self.error = told.duration_ms, told.error[:200]
         if told.is_taken:

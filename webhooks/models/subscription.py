@@ -17,7 +17,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from conversations.models import Client
-from conversations.models.event import current_transaction
+from conversations.models.event import next_event_number
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Subscription(models.Model):
     url = models.CharField("URL", max_length=2048)
     events = ArrayField(models.CharField(max_length=40))
     encrypted_secrets = models.TextField(editable=False)
-    since_transaction = models.BigIntegerField(db_default=current_transaction(), editable=False)
+    since_event = models.BigIntegerField(db_default=next_event_number(), editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     disabled_at = models.DateTimeField(null=True, blank=True)
     disabled_because = models.CharField(max_length=200, blank=True)
@@ -147,12 +147,13 @@ class Subscription(models.Model):
         self.forgive()
 
     def forgive(self) -> None:
-        """Forget its failures; where it was held, what waits is due now. Not saved.
+        """Forget its failures; where it was held, what was put off is due now. Not saved.
 
         Not after any failure: a delivery that can't be taken would be tried again whenever another one is.
         """
+        now = timezone.now()
         if self.failures >= FAILURES_THAT_HOLD:
-            self.deliveries.filter(next_attempt_at__isnull=False).update(next_attempt_at=timezone.now())
+            self.deliveries.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
         self.failures, self.failing_since, self.retry_at = 0, None, None
 
 

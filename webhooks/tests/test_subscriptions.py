@@ -8,12 +8,14 @@ from django.utils import timezone
 
 from conversations.models import ApiKey, Client
 from conversations.tests.conftest import accept  # noqa: F401
+from webhooks import subscriptions
 from webhooks.models import Delivery, Subscription
 from webhooks.models.subscription import EVENT_TYPES
 
 pytestmark = pytest.mark.django_db
 
 PATH = "/api/v1/subscriptions/"
+REPLAYED = {"replayed": 1, "next_since": None}
 URL = "https://shop.example.com/hook"
 
 
@@ -134,11 +136,25 @@ def test_deliveries_are_replayed_by_name_or_by_time(call, made, accept):  # noqa
     failed, delivered = told(made, accept), told(made, accept, status="delivered")
     long_ago = told(made, accept, created_at=timezone.now() - timedelta(days=2))
     path, yesterday = f"{made['id']}/replay", (timezone.now() - timedelta(days=1)).isoformat()
-    assert call("post", path, {"deliveries": [str(long_ago.pk)]}).json() == {"replayed": 1}
-    assert call("post", path, {"since": yesterday, "status": "failed"}).json() == {"replayed": 1}
-    assert call("post", path, {"since": yesterday}).json() == {"replayed": 1}
+    assert call("post", path, {"deliveries": [str(long_ago.pk)]}).json() == REPLAYED
+    assert call("post", path, {"since": yesterday, "status": "failed"}).json() == REPLAYED
+    assert call("post", path, {"since": yesterday}).json() == REPLAYED
     assert {each.status for each in Delivery.objects.filter(pk__in=[failed.pk, delivered.pk])} == {"waiting"}
     assert call("post", path, {}).json()["errors"][0]["code"] == "one_of_two"
+
+
+def test_what_is_too_much_to_be_replayed_at_once_is_replayed_by_and_by(call, made, accept, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(subscriptions, "MOST_REPLAYED", 2)
+    now = timezone.now()
+    for hours in (3, 1, 2):
+        told(made, accept, created_at=now - timedelta(hours=hours))
+    path, since, replayed = f"{made['id']}/replay", (now - timedelta(days=1)).isoformat(), []
+    while since:
+        answer = call("post", path, {"since": since}).json()
+        since = answer["next_since"]
+        replayed.append(answer["replayed"])
+    assert replayed == [2, 1]
+    assert not Delivery.objects.exclude(status="waiting").exists()
 
 
 def test_staff_see_who_is_told_what_stop_it_and_tell_it_again(admin_client, made, accept):  # noqa: F811

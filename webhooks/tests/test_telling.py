@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ from webhooks import tasks, telling
 from webhooks.models import Delivery, Subscription
 from webhooks.models.delivery import Told
 from webhooks.models.subscription import EVENT_TYPES
+from webhooks.tests.test_inbound import text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -91,6 +93,25 @@ def subscribe(url, events=EVENT_TYPES, client=None):
     return subscription, secret
 
 
+def claimed(limit, each=4, each_client=16):
+    return Delivery.objects.claim(limit=limit, each=each, each_client=each_client)
+
+
+@contextmanager
+def another_connection():
+    """To the same database: a transaction that ends when the block does."""
+    parameters = connection.get_connection_params()
+    known = {name: parameters[name] for name in ("host", "port", "user", "password", "dbname") if name in parameters}
+    with psycopg.connect(**known) as other:
+        yield other
+
+
+WRITE = (
+    "INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail)"
+    " VALUES (%s, %s, 'observed', 1, '', '')"
+)
+
+
 def verified(secret, headers, body):
     return Webhook(secret).verify(body, headers)
 
@@ -154,19 +175,88 @@ def test_an_event_whose_transaction_ends_late_is_told_all_the_same(accept, subsc
     """Though one with a higher id was told long before."""
     subscribe(subscriber.url, ["message.sent", "message.failed"])
     message = accept()
-    parameters = connection.get_connection_params()
-    known = {name: parameters[name] for name in ("host", "port", "user", "password", "dbname") if name in parameters}
-    with psycopg.connect(**known) as late:
-        late.execute(
-            "INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail)"
-            " VALUES (%s, 'sent', 'observed', 1, '', '')",
-            [message.pk],
-        )
+    with another_connection() as late:
+        late.execute(WRITE, [message.pk, "sent"])
         message.events.create(status="failed", evidence="observed")
         tasks.tell()
         assert subscriber.types == []
     tasks.tell()
     assert subscriber.types == ["message.sent", "message.failed"]
+
+
+def test_what_was_written_first_is_told_first_whichever_transaction_began_first(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url, ["message.sent", "message.delivered"])
+    message = accept()
+    with another_connection() as early:
+        early.execute("SELECT pg_current_xact_id()")
+        message.events.create(status="sent", evidence="observed", attempt=1)
+        early.execute(WRITE, [message.pk, "delivered"])
+    tasks.tell()
+    assert subscriber.types == ["message.sent", "message.delivered"]
+
+
+def test_what_was_written_first_is_told_first_whichever_is_seen_first(accept, subscriber):  # noqa: F811
+    """Somebody else's transaction is open all the while, and the one that wrote second began before it."""
+    subscribe(subscriber.url, ["message.sent", "message.delivered"])
+    message = accept()
+    with another_connection() as early, another_connection() as open_all_the_while:
+        early.execute("SELECT pg_current_xact_id()")
+        open_all_the_while.execute("SELECT pg_current_xact_id()")
+        message.events.create(status="sent", evidence="observed", attempt=1)
+        early.execute(WRITE, [message.pk, "delivered"])
+        early.commit()
+        tasks.tell()
+    tasks.tell()
+    assert subscriber.types == ["message.sent", "message.delivered"]
+
+
+def test_events_of_a_conversation_and_of_its_messages_are_in_one_order(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url)
+    message = sent(accept)
+    message.conversation.change(status="closed")
+    accept()
+    tasks.tell()
+    assert subscriber.types == [
+        "conversation.created",
+        "message.sent",
+        "message.delivered",
+        "conversation.closed",
+        "conversation.created",
+    ]
+
+
+def test_what_comes_in_is_told_after_the_conversation_that_it_opens(client, subscriber):
+    subscribe(subscriber.url)
+    text(client)
+    tasks.tell()
+    assert subscriber.types == ["conversation.created", "message.received"]
+
+
+def test_what_the_provider_reports_too_is_told_once(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url, ["message.sent"])
+    message = accept()
+    for attempt, evidence in ((1, "observed"), (1, "reported"), (2, "observed")):
+        message.events.create(status="sent", evidence=evidence, attempt=attempt)
+    tasks.tell()
+    assert [each["data"]["event"]["attempt"] for each in subscriber.events] == [1, 2]
+
+
+def test_a_conversation_that_a_message_wakes_is_told_as_updated(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url)
+    accept().conversation.change(status="archived")
+    accept()
+    tasks.tell()
+    assert subscriber.types == ["conversation.created", "conversation.updated", "conversation.updated"]
+
+
+def test_a_page_is_not_the_end(accept, subscriber, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(telling, "EVENTS_AT_ONCE", 2)
+    monkeypatch.setattr(telling, "CHARACTERS_AT_ONCE", 1)
+    subscribe(subscriber.url)
+    for number in range(3):
+        sent(accept, recipient=f"+1555000000{number}")
+    assert telling.note_events() == 9
+    assert telling.note_events() == 0
 
 
 def test_many_who_read_on_at_once_tell_nothing_twice(accept, subscriber):  # noqa: F811
@@ -237,22 +327,58 @@ def test_who_keeps_failing_is_tried_by_one_delivery_at_a_time(accept, subscriber
     assert (subscription.status, subscription.retry_at > timezone.now()) == ("failing", True)
 
 
-def test_a_slow_subscriber_keeps_no_other_waiting(accept, subscriber):  # noqa: F811
+def until(condition):
+    for _ in range(200):
+        if condition():
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("It never came.")
+
+
+def test_a_slow_subscriber_keeps_no_other_waiting_not_even_with_what_happens_meanwhile(accept, subscriber):  # noqa: F811
     with listening() as slow:
         slow.open_door.clear()
         subscribe(slow.url, ["message.sent"]), subscribe(subscriber.url, ["message.sent"])
         for number in range(12):
             sent(accept, recipient=f"+1555000{number:04}")
-        telling.note_events()
-        worker = threading.Thread(target=in_threads, args=(1, lambda number: telling.tell_due()))
-        worker.start()
-        for _ in range(200):
-            if len(subscriber.told) == 12:
-                break
-            threading.Event().wait(0.05)
+        teller = threading.Thread(target=in_threads, args=(1, lambda number: tasks.tell()))
+        teller.start()
+        until(lambda: len(subscriber.told) == 12)
+        sent(accept, recipient="+15550009999")
+        assert tasks.tell().endswith("busy")
+        until(lambda: len(subscriber.told) == 13)
+        assert len(slow.told) == telling.TOLD_AT_ONCE_TO_ONE
         slow.open_door.set()
-        worker.join()
-    assert (len(subscriber.told), len(slow.told)) == (12, 12)
+        teller.join()
+    assert len(slow.told) == 13
+
+
+def test_of_a_subscriber_and_of_a_client_only_so_many_are_under_way_and_the_others_come_first(accept):  # noqa: F811
+    shop = Client.objects.create(name="shop")
+    many = [subscribe("http://127.0.0.1:9/", ["message.sent"], shop)[0] for _ in range(3)]
+    for number in range(5):
+        sent(accept, recipient=f"+1555000000{number}")
+    telling.note_events()
+    under_way = Counter(each.subscription_id for each in claimed(99, each=2, each_client=5))
+    assert sorted(under_way.values()) == [1, 2, 2]
+    assert claimed(99, each=2, each_client=5) == []
+    subscribe("http://127.0.0.1:9/", ["message.sent"])
+    sent(accept)
+    telling.note_events()
+    [other] = claimed(1, each=3, each_client=9)
+    assert other.subscription_id not in {each.pk for each in many}
+
+
+def test_what_is_under_way_is_not_told_a_second_time_when_its_subscriber_is_enabled(accept):  # noqa: F811
+    subscription, _ = subscribe("http://127.0.0.1:9/", ["message.sent"])
+    sent(accept)
+    telling.note_events()
+    Subscription.objects.update(failures=9)
+    assert len(claimed(9)) == 1
+    subscription.refresh_from_db()
+    subscription.enable()
+    subscription.save()
+    assert claimed(9) == []
 
 
 def test_who_is_gone_for_good_is_told_nothing_more_and_it_shows(accept, subscriber):  # noqa: F811
@@ -290,7 +416,7 @@ def test_what_is_given_up_lets_the_next_go_and_can_be_replayed(accept, subscribe
     subscriber.answers = [500]
     tasks.tell()
     assert list(Delivery.objects.order_by("sequence").values_list("status", flat=True)) == ["failed", "delivered"]
-    assert Delivery.objects.filter(status="failed").replay() == 1
+    assert len(Delivery.objects.filter(status="failed").replay(limit=9)) == 1
     tasks.tell()
     assert subscriber.types[-1] == "message.sent"
     assert set(Delivery.objects.values_list("status", flat=True)) == {"delivered"}
@@ -392,7 +518,7 @@ def test_what_is_deleted_while_it_is_told_stays_deleted_and_breaks_nothing(accep
     subscribe(subscriber.url)
     accept()
     telling.note_events()
-    [delivery] = Delivery.objects.claim(limit=1, each=1, busy=[])
+    [delivery] = claimed(1)
     gone.objects.all().delete()
     delivery.write_down(Told(duration_ms=1, status=200))
     assert not Delivery.objects.exists()
@@ -402,9 +528,9 @@ def test_the_end_of_a_try_that_somebody_has_repeated_changes_nothing(accept, sub
     subscribe(subscriber.url)
     accept()
     telling.note_events()
-    [first] = Delivery.objects.claim(limit=1, each=1, busy=[])
-    Delivery.objects.filter(pk=first.pk).update(next_attempt_at=timezone.now())
-    [second] = Delivery.objects.claim(limit=1, each=1, busy=[])
+    [first] = claimed(1)
+    Delivery.objects.filter(pk=first.pk).update(leased_until=timezone.now())
+    [second] = claimed(1)
     second.write_down(Told(duration_ms=1, status=200))
     first.write_down(Told(duration_ms=9, status=500))
     assert Delivery.objects.get(pk=first.pk).status == "delivered"
