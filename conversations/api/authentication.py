@@ -63,13 +63,17 @@ class KeyAuthentication(BaseAuthentication):
 
 
 def keys_shown(request: Request) -> set[str]:
-    """Return the keys in the request's headers. Raises `AuthenticationFailed` for another scheme than Bearer."""
+    """Return the keys in the request's headers; a Bearer of nothing, as an unset variable makes it, is none.
+
+    Raises `AuthenticationFailed` for another scheme than Bearer.
+    """
     shown = set()
     if authorization := request.headers.get("Authorization"):
         scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
+        if scheme.lower() != "bearer":
             raise AuthenticationFailed("Show the key as: Authorization: Bearer <key>.", code="invalid_authorization")
-        shown.add(key.strip())
+        if key := key.strip():
+            shown.add(key)
     if key := request.headers.get("X-API-Key", "").strip():
         shown.add(key)
     return shown

@@ -184,9 +184,7 @@ class Delivery(models.Model):
                 condition=Q(status="waiting"),
                 name="deliveries_in_line",
             ),
-            models.Index(
-                fields=["subscription"], condition=Q(leased_until__isnull=False), name="deliveries_under_way"
-            ),
+            models.Index(fields=["subscription"], condition=Q(leased_until__isnull=False), name="deliveries_under_way"),
             models.Index(fields=["subscription", "-created_at", "-id"], name="deliveries_latest_first"),
             models.Index(fields=["created_at"], name="deliveries_to_forget"),
         ]
