@@ -1,6 +1,6 @@
 """Subscriptions over HTTP: who is told of what, how that goes, and telling it again."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.db import transaction
 from django.shortcuts import get_object_or_404
@@ -132,7 +132,7 @@ class SubscriptionListView(APIView):
         """Answer 201 with the subscription and, this once, its secret."""
         body = NewSubscription(data=request.data)
         body.is_valid(raise_exception=True)
-        Client.objects.select_for_update().filter(pk=request.user.pk).first()  # of many at once, one counts
+        Client.objects.select_for_update().filter(pk=cast(Any, request.user).pk).first()  # of many at once, one counts
         if Subscription.objects.of_client(request.user).count() >= MOST_SUBSCRIPTIONS:
             raise refusal("url", "too_many", f"A client has at most {MOST_SUBSCRIPTIONS} subscriptions.")
         subscription = Subscription(client_id=request.user.pk, **body.validated_data)

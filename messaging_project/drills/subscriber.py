@@ -15,7 +15,7 @@ from messaging_project.drills.stack import SHORT_TIMES
 from messaging_project.local.processes import wait_until
 from messaging_project.local.servers import LOOPBACK, free_port
 
-RATE, AWAY_SECONDS, BACK_SECONDS = 15.0, 20.0, 8.0
+RATE, AWAY_SECONDS, BACK_SECONDS = 15.0, 16.0, 6.0
 TOLD_WITHIN_SECONDS = 60.0
 # An hour is shortened to seconds, and with it the times between tries.
 TIMES = {"EVENT_TIMEOUT_SECONDS": "2", "EVENT_RETRY_BASE_SECONDS": "0.5", "EVENT_RETRY_CEILING_SECONDS": "3"}

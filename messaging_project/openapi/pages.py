@@ -7,7 +7,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -27,14 +26,15 @@ class SchemaView(SpectacularAPIView):
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer it as JSON or YAML."""
-        renderer = request.accepted_renderer
-        return HttpResponse(schema_in(type(renderer)), content_type=renderer.media_type)
+        media_type = request.accepted_renderer.media_type
+        return HttpResponse(schema_as(media_type), content_type=media_type)
 
 
 @cache
-def schema_in(renderer: type[BaseRenderer]) -> bytes:
-    """Return the schema as a renderer writes it; made once, as that takes a while and anybody may ask."""
-    return bytes(renderer().render(generated_schema()))
+def schema_as(media_type: str) -> str | bytes:
+    """Return the schema in one of its media types; made once each, as that takes a while and anybody may ask."""
+    [renderer] = [each() for each in SchemaView.renderer_classes if each.media_type == media_type]
+    return renderer.render(generated_schema())
 
 
 class DocsView(SpectacularSwaggerSplitView):

@@ -69,7 +69,8 @@ class OutboxPosition(models.Model):
 
         `limit` are looked at; what was deleted meanwhile is left out.
         """
-        wanted = {"told": self.told, "reading": self.reading, "after": max(self.event_id, since), "limit": limit}
+        wanted: dict[str, str | int] = {"told": self.told, "reading": self.reading, "limit": limit}
+        wanted["after"] = max(self.event_id, since)
         with connection.cursor() as cursor:
             cursor.execute(NEXT_EVENTS, wanted)
             found: list[tuple[str, int]] = cursor.fetchall()
