@@ -16,7 +16,8 @@ from messaging_project.local.binaries import CHECKOUT
 from messaging_project.local.output import Console
 
 # What is right for a field alone may still be wrong beside the others: 422 joins the check's own list, and no other.
-# What can't be sent again is a 400, as clients have always known it. A conversation that is closed can still be read;
+# What can't be sent again is a 400, as clients have always known it, and a key whose message was deleted since is a 410,
+# which is to sending what a 404 is to reading. A conversation that is closed can still be read;
 # that an erased one can't is for the tests of conversations.
 ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "429", "5xx", "422"]
 CHECKS = f"""
@@ -26,6 +27,10 @@ expected-statuses = {ACCEPTED}
 [[operations]]
 include-operation-id = "retryMessage"
 checks.positive_data_acceptance.expected-statuses = {[*ACCEPTED, "400"]}
+
+[[operations]]
+include-operation-id = ["sendMessage", "createMessage"]
+checks.positive_data_acceptance.expected-statuses = {[*ACCEPTED, "410"]}
 
 [[operations]]
 include-tag = "Conversations"
