@@ -10,13 +10,13 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
     " frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-CRASHED = 500
+WRITTEN_BY_DEBUG = frozenset({404, 500})
 
 
 class ContentSecurityPolicy:
     """Adds the policy to every answer of the admin that has none of its own, as the HTML of mails has.
 
-    Django's page of a crash, which there is with DEBUG alone, is written with styles of its own and is left as it is.
+    With DEBUG, Django's pages for developers are left as they are: they have their styles and scripts in themselves.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -25,7 +25,7 @@ class ContentSecurityPolicy:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         response = self.get_response(request)
-        is_for_developers = settings.DEBUG and response.status_code == CRASHED
+        is_for_developers = settings.DEBUG and response.status_code in WRITTEN_BY_DEBUG
         if request.path.startswith(reverse("admin:index")) and not is_for_developers:
             response.headers.setdefault("Content-Security-Policy", POLICY)
         return response

@@ -64,7 +64,11 @@ def statuses(*messages):
 
 
 def logged():
-    entries = LogEntry.objects.order_by("pk").values_list("user__username", "object_id", "change_message")
+    entries = (
+        LogEntry.objects.exclude(content_type__model="user")
+        .order_by("pk")
+        .values_list("user__username", "object_id", "change_message")
+    )
     return [(name, pk, words) for name, pk, words in entries]
 
 
