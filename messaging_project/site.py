@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from functools import update_wrapper
-from typing import Any
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, path
 
 from messaging_project import dashboard
 
-View = Callable[..., HttpResponse]
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 GROUPS: dict[str, dict[str, str]] = {
     "Conversations": {
         "conversations.Conversation": "Conversations",
@@ -55,12 +56,12 @@ class Site(AdminSite):
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         """Answer 400 to a query that PostgreSQL would choke on, whichever page it is for."""
 
-        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if "\0" in unquote(request.META.get("QUERY_STRING", "")):
                 return HttpResponseBadRequest("There is a NUL in the address.", content_type="text/plain")
             return view(request, *args, **kwargs)
 
-        return super().admin_view(update_wrapper(checked, view), cacheable)
+        return super().admin_view(cast(View, update_wrapper(checked, view)), cacheable)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return what the person may open, by GROUPS; of one app, as Django has it."""
