@@ -5,8 +5,10 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import DatabaseError, models
 
+from messaging_project.audit import record_failure, record_login, record_logout
 from messaging_project.celery import say_alive, say_gone
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,9 @@ class MessagingProjectConfig(AppConfig):
         """Write down what workers say of being alive; a database that is away is no reason for them to stop."""
         say_alive.connect(self.write_heartbeat)
         say_gone.connect(self.forget_worker)
+        user_logged_in.connect(record_login)
+        user_logged_out.connect(record_logout)
+        user_login_failed.connect(record_failure)
 
     def write_heartbeat(self, parts: list[str], worker: str, **_: Any) -> None:
         """Keep a heartbeat for each part."""

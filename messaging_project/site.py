@@ -1,16 +1,20 @@
 """The staff's site: what there is, in the words that staff use, and how the system is doing."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import update_wrapper
+from typing import Any, TypeVar, cast
+from urllib.parse import unquote
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, path
 
 from messaging_project import dashboard
 
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 GROUPS: dict[str, dict[str, str]] = {
     "Conversations": {
         "conversations.Conversation": "Conversations",
@@ -45,9 +49,19 @@ class Site(AdminSite):
     index_template = "admin/index.html"
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """Add what the first page fetches again and again."""
+        """Add what the first page fetches again and again; without the way to pages that no row here has."""
         fragment = path("dashboard/", self.admin_view(self.dashboard), name="dashboard")
-        return [fragment, *super().get_urls()]
+        return [fragment, *(each for each in super().get_urls() if getattr(each, "name", "") != "view_on_site")]
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        """Answer 400 to a query that PostgreSQL would choke on, whichever page it is for."""
+
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if "\0" in unquote(request.META.get("QUERY_STRING", "")):
+                return HttpResponseBadRequest("There is a NUL in the address.", content_type="text/plain")
+            return view(request, *args, **kwargs)
+
+        return super().admin_view(cast(View, update_wrapper(checked, view)), cacheable)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return what the person may open, by GROUPS; of one app, as Django has it."""

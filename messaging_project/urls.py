@@ -1,7 +1,9 @@
 """The map. Every path of the API and the probes answers with and without a trailing slash."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from conversations.unsubscribe import unsubscribe
 from messaging_project import health
@@ -10,6 +12,7 @@ from messaging_project.openapi.pages import DocsView, SchemaView, index
 
 urlpatterns = [
     path("", index),
+    path("favicon.ico", RedirectView.as_view(url=static("messaging_project/icon.svg"))),
     re_path(r"^api/v1/?$", index),
     re_path(r"^api/schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^api/docs/?$", DocsView.as_view(url_name="schema")),

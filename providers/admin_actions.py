@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -32,8 +33,19 @@ class CheckedActions(ModelAdmin):
         wished = set(request.POST.getlist("action")) - {""}
         if wished - set(self.get_actions(request)):
             raise PermissionDenied
+        if not all(map(self.is_an_id, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            messages.error(request, "What was chosen is nothing of this list: choose from its rows.")
+            return HttpResponseRedirect(request.get_full_path())
         title = self.title or capfirst(str(self.model._meta.verbose_name_plural))
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def is_an_id(self, text: str) -> bool:
+        """Say whether a row of this list could have it; whether one has is for the query to find."""
+        try:
+            self.model._meta.pk.to_python(text)
+        except ValidationError:
+            return False
+        return "\0" not in text
 
     def response_action(
         self, request: HttpRequest, queryset: "QuerySet[Any]", *args: Any, **kwargs: Any

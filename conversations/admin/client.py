@@ -15,36 +15,30 @@ from conversations.models.client import Scope
 from providers.admin_actions import CheckedActions, is_confirmed
 
 
-def scopes_in_words(key: ApiKey) -> str:
-    """Return what a key allows, each scope explained when pointed at."""
-    words = dict(Scope.choices)
-    lines = ((words.get(scope, scope), scope) for scope in key.scopes)
-    return format_html_join(", ", '<span title="{}">{}</span>', lines)
+class KeyColumns:
+    """What lists of keys say of each."""
+
+    @admin.display(description="state")
+    def state(self, key: ApiKey) -> str:
+        """Return whether it is taken now, and why not."""
+        states = {"key_revoked": "revoked", "key_expired": "expired", "client_disabled": "client disabled"}
+        return states[key.refusal[0]] if key.refusal else "active"
+
+    @admin.display(description="scopes")
+    def scopes_in_words(self, key: ApiKey) -> str:
+        """Return what it allows, each scope explained when pointed at."""
+        words = dict(Scope.choices)
+        lines = ((words.get(scope, scope), scope) for scope in key.scopes)
+        return format_html_join(", ", '<span title="{}">{}</span>', lines)
 
 
-def state_of(key: ApiKey) -> str:
-    """Return whether a key is taken now, and why not."""
-    states = {"key_revoked": "revoked", "key_expired": "expired", "client_disabled": "client disabled"}
-    return states[key.refusal[0]] if key.refusal else "active"
-
-
-class KeyInline(ReadOnlyRows, admin.TabularInline):
+class KeyInline(KeyColumns, ReadOnlyRows, admin.TabularInline):
     """The keys of a client."""
 
     model = ApiKey
     fields = ("prefix", "state", "scopes_in_words", "expires_at", "last_used_at", "created_at")
     readonly_fields = fields
     ordering = ("-created_at",)
-
-    @admin.display(description="state")
-    def state(self, key: ApiKey) -> str:
-        """Return whether it is taken now."""
-        return state_of(key)
-
-    @admin.display(description="scopes")
-    def scopes_in_words(self, key: ApiKey) -> str:
-        """Return what it allows."""
-        return scopes_in_words(key)
 
 
 @admin.register(Client)
@@ -83,7 +77,7 @@ class ApiKeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(CheckedActions, admin.ModelAdmin):
+class ApiKeyAdmin(KeyColumns, CheckedActions, admin.ModelAdmin):
     """Keys are made, shown once, and revoked; none is changed."""
 
     form = ApiKeyForm
@@ -96,16 +90,6 @@ class ApiKeyAdmin(CheckedActions, admin.ModelAdmin):
     search_fields = ("prefix", "client__name")
     ordering = ("-created_at",)
     actions = ("revoke",)
-
-    @admin.display(description="state")
-    def state(self, key: ApiKey) -> str:
-        """Return whether it is taken now."""
-        return state_of(key)
-
-    @admin.display(description="scopes")
-    def scopes_in_words(self, key: ApiKey) -> str:
-        """Return what it allows."""
-        return scopes_in_words(key)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A key stays as it was made; revoking is an action of the list."""

@@ -29,6 +29,7 @@ from conversations.api.messages import NotRetryable
 from conversations.models import Conversation, Message, Note
 from conversations.models.note import MOST_NOTE_CHARACTERS
 from conversations.models.status import Status
+from conversations.models.work_list import may_have_been_sent
 
 View = Callable[..., HttpResponse]
 Change = Callable[[], UUID | None]
@@ -170,7 +171,8 @@ class ConversationChanges(ConversationPage):
         message = get_object_or_404(Message.objects.select_related("conversation"), pk=pk)
 
         def again() -> UUID:
-            if message.status == Status.UNRESOLVED and "sure" not in request.POST:
+            doubted = may_have_been_sent(Message.objects.filter(pk=pk)).exists()
+            if (doubted or message.status == Status.UNRESOLVED) and "sure" not in request.POST:
                 raise ValidationError("It may have arrived. Tick the box if it may arrive a second time.")
             self.resend(request, message)
             return message.conversation_id

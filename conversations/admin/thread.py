@@ -16,6 +16,7 @@ from conversations.api.paging import Page, read_cursor
 from conversations.models import Conversation, Media, Message, Note, OptOut
 from conversations.models.intervention import RETRYABLE
 from conversations.models.status import NOT_REACHED, Status
+from conversations.models.work_list import may_have_been_sent
 
 SHOWN_AT_ONCE = 50
 MOST_NOTES = 200
@@ -32,6 +33,7 @@ class Entry:
     message: Message | None = None
     note: Note | None = None
     media: Sequence[Media] = ()
+    may_have_been_sent: bool = False
 
     @property
     def key(self) -> str:
@@ -76,6 +78,11 @@ class Entry:
     def is_retryable(self) -> bool:
         """Whether it can be sent again."""
         return self.message is not None and self.message.status in RETRYABLE
+
+    @property
+    def may_arrive_twice(self) -> bool:
+        """Whether somebody could get it a second time if it was sent again."""
+        return self.may_have_been_sent or (self.message is not None and self.message.status == Status.UNRESOLVED)
 
     @property
     def ended_badly(self) -> bool:
@@ -151,7 +158,11 @@ class Thread:
         media = defaultdict(list)
         for each in Media.objects.filter(message__in=[message.pk for message in messages]):
             media[each.message_id].append(each)
-        shown = [Entry(each.created_at, message=each, media=media[each.pk]) for each in messages]
+        doubted = doubted_of(messages)
+        shown = [
+            Entry(each.created_at, message=each, media=media[each.pk], may_have_been_sent=each.pk in doubted)
+            for each in messages
+        ]
         shown += [Entry(each.at, note=each) for each in self._notes(messages, after)]
         self.entries = sorted(shown, key=lambda entry: (entry.at, entry.key))
 
@@ -162,6 +173,13 @@ class Thread:
         if after and after[0]:
             notes = notes.filter(at__lt=after[0])
         return notes[:MOST_NOTES]
+
+
+def doubted_of(messages: Sequence[Message]) -> set[UUID]:
+    """Return the ids of those that can be sent again and may have been sent already."""
+    retryable = [each.pk for each in messages if each.status in RETRYABLE]
+    found = may_have_been_sent(Message.objects.filter(pk__in=retryable)) if retryable else Message.objects.none()
+    return set(found.values_list("pk", flat=True))
 
 
 def opt_out_between(conversation: Conversation, sides: Sides) -> OptOut | None:

@@ -124,13 +124,15 @@ class NotReachedAdmin(WorkListAdmin):
     @transaction.atomic
     def again(self, request: HttpRequest, pk: UUID) -> str:
         """Queue one message once more and write down who did; return why not, or nothing."""
-        message = Message.objects.get(pk=pk)
+        message = Message.objects.filter(pk=pk).first()
+        if message is None:
+            return "as they are gone by now"
         if has_opted_out(message):
             return "as their recipient has opted out"
         queued = Message.objects.retry(message.pk, request.user.get_username())
         if queued is None:
-            message.refresh_from_db(fields=["status"])
-            return f"as they are {message.status} by now"
+            status = Message.objects.filter(pk=pk).values_list("status", flat=True).first()
+            return f"as they are {status or 'gone'} by now"
         self.log_change(request, queued, "Sent again.")
         tasks.ring(queued)
         return ""

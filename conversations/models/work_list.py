@@ -1,6 +1,6 @@
 """Messages that somebody has to look after: lists with a page and permissions of their own in the admin."""
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from django.db import models
 from django.db.models import QuerySet
@@ -9,6 +9,8 @@ from django.utils import timezone
 from conversations.models.intervention import RETRYABLE
 from conversations.models.message import Message
 from conversations.models.status import Status
+
+Row = TypeVar("Row", bound=Message)
 
 
 class NotReachedManager(models.Manager["NotReached"]):
@@ -58,6 +60,6 @@ class Scheduled(Message):
         verbose_name_plural = "scheduled"
 
 
-def may_have_been_sent(messages: QuerySet[NotReached]) -> QuerySet[NotReached]:
+def may_have_been_sent(messages: QuerySet[Row]) -> QuerySet[Row]:
     """Return those of which some attempt ended without an answer: to send them again may double them."""
     return messages.filter(events__status__in=[Status.UNCERTAIN, Status.UNRESOLVED]).distinct()

@@ -262,6 +262,16 @@ def test_sending_again_asks_where_it_may_have_arrived(client, agent, accept):
     assert "can be sent again" in post(client, "retry", message.pk, sure="on").json()["errors"][0]
 
 
+def test_sending_again_asks_where_an_earlier_attempt_got_no_answer(client, agent, accept):
+    message, other = accept(), accept()
+    message.events.create(status="uncertain", evidence="observed", attempt=1)
+    Message.objects.update(status="failed", next_attempt_at=None)
+    assert page(client, message).count('name="sure"') == 1
+    assert post(client, "retry", message.pk).status_code == 400
+    assert post(client, "retry", other.pk).status_code == 200
+    assert post(client, "retry", message.pk, sure="on").status_code == 200
+
+
 def test_sending_again_takes_its_permission(client, accept):
     message = accept()
     Message.objects.filter(pk=message.pk).update(status="failed", next_attempt_at=None)
@@ -301,6 +311,30 @@ def test_the_html_of_a_mail_is_cleaned_and_may_do_nothing(client, agent):
     assert "default-src 'none'" in answer["Content-Security-Policy"]
     assert "sandbox" in answer["Content-Security-Policy"]
     assert (answer["X-Frame-Options"], answer["X-Content-Type-Options"]) == ("SAMEORIGIN", "nosniff")
+
+
+def test_a_mail_shows_the_pictures_that_came_with_it_and_no_others(client, agent, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+
+    def picture(content, name="logo@x", kind="image/png"):
+        return InboundMedia(content=content, content_type=kind, content_id=name, filename="logo.png")
+
+    def shown(html, *media):
+        return client.get(url("message_mail", inbound("", "email", html=html, media=media).pk)).text
+
+    html = '<img src="cid:logo%40x"><img src="cid:other"><a href="cid:logo@x">x</a>'
+    assert shown(html, picture(b"picture")).count("data:image/png;base64,cGljdHVyZQ==") == 1
+    for strange in (picture(b"picture", kind="image/svg+xml"), picture(b"picture", name="third")):
+        assert "base64" not in shown(html, strange)
+    assert "base64" not in shown(html)
+    assert "cid:" not in shown(html, picture(b"picture"))
+
+
+def test_a_picture_that_is_named_a_thousand_times_is_shown_as_often_as_is_bearable(client, agent, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    media = InboundMedia(content=b"x" * 4_000_000, content_type="image/png", content_id="big")
+    mail = inbound("", "email", html='<img src="cid:big">' * 1000, media=(media,))
+    assert client.get(url("message_mail", mail.pk)).text.count("data:image/png") == 2
 
 
 def test_a_deleted_member_of_staff_leaves_what_they_wrote(client, agent):

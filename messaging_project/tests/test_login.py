@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from axes.models import AccessAttempt
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
@@ -81,3 +82,21 @@ def test_the_api_and_the_probes_do_not_know_of_it(client, settings):
     fail(client)
     assert client.get("/api/v1/messages/").status_code == 200
     assert client.get("/live").status_code == 200
+
+
+def trail():
+    return list(LogEntry.objects.order_by("id").values_list("user__username", "change_message"))
+
+
+def test_who_came_and_went_is_in_the_audit_trail(client):
+    log_in(client, "right-and-long")
+    client.post(reverse("admin:logout"))
+    assert trail() == [("ann", "Logged in."), ("ann", "Logged out.")]
+
+
+def test_wrong_passwords_are_in_the_audit_trail_until_the_lock_and_never_the_name_of_nobody(client):
+    fail(client, 9)
+    log_in(client, username="nobody-has-this-name")
+    log_in(client, username="ann\u0000")
+    assert trail() == [("ann", "A login failed.")] * 5
+    assert not LogEntry.objects.filter(object_repr__contains="nobody").exists()

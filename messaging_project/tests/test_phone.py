@@ -4,6 +4,7 @@ import base64
 from urllib.parse import quote
 
 import pytest
+import requests
 
 from messaging_project.tests.test_inbound_journeys import received
 from messaging_project.tests.test_journeys import delivered, message, send, wait_until
@@ -66,6 +67,34 @@ def test_a_newcomer_texts_in_and_sees_the_answer_on_the_phone(stack, page):
     answer = send(stack, to=number, body="Yes, we are.", parent_id=inbound["id"])
     bubble(page, "Yes, we are.", "delivered")
     assert message(stack, answer)["conversation_id"] == inbound["conversation_id"]
+
+
+def test_what_is_typed_while_an_answer_to_a_mail_is_sent_stays(stack, page):
+    mail = send_mail(stack, "typing@example.com")
+    delivered(stack, [mail])
+    look_at(page, stack, "mailbox", "typing@example.com")
+    page.locator("#answer-to", has_text="@").wait_for()
+    page.evaluate(
+        "window.fetch = ((real) => async (url, wish) => {"
+        " if (wish?.method === 'POST') await new Promise((go) => { window.letGo = go; });"
+        " return real(url, wish); })(window.fetch)"
+    )
+    page.fill("#answer-body", "Thanks.")
+    page.press("#answer-body", "Control+Enter")
+    page.wait_for_function("window.letGo")
+    page.type("#answer-body", " By the way")
+    page.evaluate("letGo()")
+    wait_until(lambda: received(stack, "typing@example.com"))
+    page.wait_for_function("document.getElementById('answer-body').value === ' By the way'")
+
+
+def test_a_medium_that_is_no_url_is_shown_as_it_is(stack, page):
+    sid, token = (stack.env[f"TWILIO_{name}"] for name in ("ACCOUNT_SID", "AUTH_TOKEN"))
+    form = {"From": US, "To": "+15557100093", "Body": "Look", "MediaUrl": "no url at all"}
+    address = f"{stack.sandbox_url}/2010-04-01/Accounts/{sid}/Messages.json"
+    assert requests.post(address, form, auth=(sid, token), timeout=10).status_code == 201
+    look_at(page, stack, "phone", "+15557100093")
+    page.locator("#log li", has_text="Attachment on no URL").wait_for()
 
 
 def test_a_picture_from_the_phone_comes_in_as_an_mms(stack, page):

@@ -176,6 +176,59 @@ def test_an_answer_that_was_lost_on_its_way_back_is_not_sent_twice(stack, staff,
     assert len(sent_to(stack, "+15557200005")) == 1
 
 
+HELD_BACK = """
+window.fetch = ((real) => async (url, wish) => {
+  if (PATH.test(String(url)) && wish?.method === "POST") await new Promise((go) => { window.let_go = go; });
+  return real(url, wish);
+})(window.fetch)
+"""
+"""Holds requests back until `let_go()`."""
+
+
+def test_what_is_typed_while_an_answer_is_sent_stays(stack, staff, page):
+    writes(stack, **{"from": "+15557200011"})
+    opened(page, stack, "+15557200011")
+    page.evaluate(HELD_BACK.replace("PATH", "/reply/"))
+    page.fill("#body", "First.")
+    page.press("#body", "Control+Enter")
+    page.wait_for_function("window.let_go")
+    page.type("#body", " And more")
+    page.evaluate("let_go()")
+    bubble(page, "First.").wait_for()
+    assert page.input_value("#body") == " And more"
+    assert [each["body"] for each in sent_to(stack, "+15557200011")] == ["First."]
+
+
+def test_what_another_tab_sent_under_the_same_draft_is_in_nobodys_way(stack, staff, page):
+    writes(stack, **{"from": "+15557200012"})
+    opened(page, stack, "+15557200012")
+    page.fill("#body", "Hello")
+    other = page.context.new_page()
+    other.goto(page.url)
+    page.press("#body", "Control+Enter")
+    bubble(page, "Hello").wait_for()
+    other.fill("#body", "Hello again")
+    other.press("#body", "Control+Enter")
+    other.locator("#problem:not(:empty)").wait_for()
+    other.press("#body", "Control+Enter")
+    bubble(other, "Hello again").wait_for()
+    assert [each["body"] for each in sent_to(stack, "+15557200012")] == ["Hello again", "Hello"]
+
+
+def test_more_than_a_page_holds_leaves_no_gap(stack, staff, page):
+    writes(stack, body="Before", **{"from": "+15557200013"})
+    opened(page, stack, "+15557200013")
+    page.fill("#body", "Half a sen")
+    page.evaluate("polling = true")
+    writes(stack, body="Meanwhile", count=60, **{"from": "+15557200013"})
+    path = f"/api/v1/conversations/{thread_of(stack, '+15557200013').split('/')[-3]}"
+    wait_until(lambda: stack.get(path).json["message_count"] == 61)
+    page.evaluate("polling = false")
+    page.locator("#older").wait_for()
+    assert page.locator(".sb-entry").count() == 50
+    assert page.input_value("#body") == "Half a sen"
+
+
 def test_keys_send_and_the_price_is_told_on_the_way(stack, staff, page):
     writes(stack, **{"from": "+15557200006"})
     opened(page, stack, "+15557200006")

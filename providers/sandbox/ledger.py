@@ -21,7 +21,7 @@ class Entry:
 
     `details` is what is needed to show the message and to report on it. `stage` counts how far it got on its way
     (0 is queued), `told` how many of those steps the caller was told of, or can't be told of any more. `answers` is
-    what our door said to an inbound message, as `Courier.deliver` has it; None until then, and after a restart.
+    what our door said to an inbound message, as `Courier.deliver` has it; None until then.
     """
 
     message_id: str | None
@@ -96,10 +96,11 @@ class Ledger:
         self._remember(entry)
 
     def catch_up(self, entry: Entry, told: int) -> None:
-        """Note that so many callbacks of the entry are done with."""
+        """Note that so many callbacks of the entry are done with, and what our door said."""
         if told > entry.told:
             entry.told = told
-            self._write({"provider_message_id": entry.provider_message_id, "told": told})
+            answers = {} if entry.answers is None else {"answers": entry.answers}
+            self._write({"provider_message_id": entry.provider_message_id, "told": told, **answers})
 
     def find(self, provider_message_id: str) -> Entry | None:
         """The entry with that SID or X-Message-Id, whichever provider it went to; None when there is none."""
@@ -120,6 +121,7 @@ class Ledger:
                 self._remember(Entry(**line | {"at": datetime.fromisoformat(line["at"])}))
             elif entry := self.find(line["provider_message_id"]):
                 entry.stage = entry.told = line["told"]
+                entry.answers = line.get("answers")
         except (ValueError, TypeError, KeyError):
             raise ValueError(f"{self._path} has a line that is none of the ledger's. Move the file away.") from None
 

@@ -47,11 +47,16 @@ class PageDoor:
         """The page's files, `/people`, `/messages` and one mail, for `web.Application.add_routes`."""
         return [
             web.static("/static", STATIC),
+            web.get("/favicon.ico", self.icon),
             web.get("/people", self.people),
             web.get("/messages", self.messages),
             web.get("/messages/{id}", self.mail),
             web.get("/messages/{id}/html", self.html),
         ]
+
+    async def icon(self, request: web.Request) -> web.FileResponse:
+        """200 with the icon, where browsers look for it unasked."""
+        return web.FileResponse(STATIC / "icon.svg")
 
     async def people(self, request: web.Request) -> web.Response:
         """200 `{"people": [person_row], "more", "ours": {"phone", "mailbox"}, "admin"}`, by last activity; `search` is

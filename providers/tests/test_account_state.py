@@ -65,7 +65,11 @@ def test_staff_pause_and_resume_and_it_is_written_down_who_did(staff):
     act(client, "resume", email)
     assert AccountState.objects.get(channel="email").state == "running"
     assert AccountState.objects.get(channel="sms").state == "paused"
-    logged = LogEntry.objects.order_by("pk").values_list("change_message", "user__username")
+    logged = (
+        LogEntry.objects.exclude(content_type__model="user")
+        .order_by("pk")
+        .values_list("change_message", "user__username")
+    )
     assert list(logged) == [("Paused.", "ann"), ("Paused.", "ann"), ("Resumed.", "ann")]
 
 
@@ -75,7 +79,7 @@ def test_who_may_only_look_changes_nothing(staff, action):
     [sms] = pause("sms") if action == "resume" else [AccountState.objects.create(account="twilio", channel="sms")]
     assert act(client, action, sms).status_code == 403
     assert AccountState.objects.get(channel="sms").state == sms.state
-    assert not LogEntry.objects.exists()
+    assert not LogEntry.objects.exclude(content_type__model="user").exists()
 
 
 def test_a_second_reason_to_pause_changes_neither_the_first_nor_its_time():
@@ -155,4 +159,6 @@ def test_staff_pretend_that_an_account_is_down_and_it_is_written_down_who_did(st
     mms = AccountState.objects.create(account="twilio", channel="mms")
     page = act(client, "rehearse", sms, mms).content.decode()
     assert "Left as they are: 1, stopped already." in page
-    assert list(LogEntry.objects.values_list("user__username", "object_id")) == [("ann", str(mms.pk))]
+    assert list(LogEntry.objects.exclude(content_type__model="user").values_list("user__username", "object_id")) == [
+        ("ann", str(mms.pk))
+    ]

@@ -196,6 +196,22 @@ def test_a_text_to_us_says_whether_it_was_taken(sandbox, door):
     assert [each["status"] for each in texts(sandbox)] == ["lost", "refused"]
 
 
+def test_what_became_of_a_text_to_us_is_known_after_a_restart(door, tmp_path):
+    kept = {"public_url": door.url, "callback_delay_ms": 0, "ledger": tmp_path / "ledger.jsonl"}
+    with running_sandbox(**kept) as sandbox:
+        door.answers = [403]
+        sandbox.write(**TEXT)
+        sandbox.dial(drop_percent=100)
+        sandbox.write(**TEXT)
+    with running_sandbox(**kept) as sandbox:
+        assert [each["status"] for each in texts(sandbox)] == ["lost", "refused"]
+
+
+def test_the_icon_is_where_browsers_look_for_it(sandbox):
+    answer = get(sandbox, "/favicon.ico")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/svg+xml")
+
+
 def test_a_picture_that_we_sent_is_named_and_left_where_it_is(sandbox):
     send_sms(sandbox, media_url=["https://example.com/a.png"])
     assert texts(sandbox)[0]["media"] == [{"url": "https://example.com/a.png", "content_type": ""}]

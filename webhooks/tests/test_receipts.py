@@ -144,7 +144,7 @@ def test_staff_replay_chosen_receipts_and_it_is_written_down_who_did(client, sen
     assert "Replayed: 1 (1 applied)." in page
     sent.refresh_from_db()
     assert sent.status == "delivered"
-    entry = LogEntry.objects.get()
+    entry = LogEntry.objects.get(content_type__model="receipt")
     assert (entry.user.username, entry.change_message) == ("admin", "Replayed.")
 
 

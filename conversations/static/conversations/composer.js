@@ -47,8 +47,13 @@ class Draft {
     }
   }
 
-  clear() {
-    this.text.value = "";
+  // What was typed behind it meanwhile is the next draft.
+  wasSent(text) {
+    this.text.value = this.text.value.startsWith(text) ? this.text.value.slice(text.length) : this.text.value;
+    this.renew();
+  }
+
+  renew() {
     this.form.elements.key.value = newKey();
     this.keep();
   }
@@ -70,6 +75,7 @@ function sends(form, after) {
     // What was refused, changed, is another message; what got no answer has to stay the same.
     const body = new FormData(form);
     const content = [...body.values()].slice(2).join("\n");
+    const text = draft.text.value;
     if (sent !== null && sent !== content) {
       form.elements.key.value = newKey();
       body.set("key", form.elements.key.value);
@@ -84,9 +90,11 @@ function sends(form, after) {
       }
       const {errors, url} = await answer.json();
       if (errors.length) {
+        // Nothing was made: under its key another tab may have sent something else.
+        draft.renew();
         throw new Error(errors.join(" "));
       }
-      draft.clear();
+      draft.wasSent(text);
       sent = null;
       if (url !== location.pathname) {
         location = url;

@@ -145,8 +145,19 @@ async function poll() {
   }
 }
 
+// More came than a page holds while nobody looked: below what is shown there would be a gap. Drafts outlive a reload.
+function hasGap(page) {
+  const fresh = [...page.querySelectorAll("#entries > .sb-entry[data-id]")];
+  const known = entries().querySelector(".sb-entry[data-id]");
+  return known && fresh.length > 0 && !fresh.some((entry) => document.getElementById(entry.id));
+}
+
 function show(html) {
   const page = parsed(html);
+  if (hasGap(page)) {
+    location.reload();
+    return false;
+  }
   const wasAtEnd = isAtEnd();
   const isWhole = mergeHead(page);
   const news = mergeEntries(page);
@@ -192,7 +203,11 @@ async function postQuietly(form) {
       say(errors.join(" "));
     }
     document.activeElement?.blur();
-    await poll();
+    if (conversation.dataset.news) {
+      await poll();
+    } else if (!errors.length) {
+      location.reload();
+    }
   } catch {
     say("That could not be sent. Try again.");
   } finally {

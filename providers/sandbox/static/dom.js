@@ -10,6 +10,9 @@ export function make(tag, properties = {}, ...children) {
   return node;
 }
 
+// What is left of a text once a part was sent: what was typed behind it meanwhile.
+export const without = (sent, text) => (text.startsWith(sent) ? text.slice(sent.length) : text);
+
 // Bring the children of a list in line with rows that have a key. What stays the same is left alone, so that focus,
 // selection and screen readers are not disturbed; `update` mends a node in place, without it a new one is built.
 const shown = new WeakMap();

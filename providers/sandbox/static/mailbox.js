@@ -1,7 +1,7 @@
 // One mailbox: its mails, the opened one, and the box to answer it.
 
 import { Pages, get, post } from "./ask.js";
-import { byId, exact, make, reconcile, say, when } from "./dom.js";
+import { byId, exact, make, reconcile, say, when, without } from "./dom.js";
 import { href } from "./people.js";
 
 const STATUS = {
@@ -102,6 +102,7 @@ async function answer() {
   const body = byId("answer-body").value;
   if (isSending || !body.trim()) return;
   isSending = true;
+  const { id } = opened;
   try {
     await post("/inbound", {
       type: "email",
@@ -112,7 +113,8 @@ async function answer() {
       in_reply_to: opened.message_id,
       references: [...new Set([...opened.references, opened.message_id])],
     });
-    byId("answer-body").value = "";
+    drafts.delete(id);
+    if (opened?.id === id) byId("answer-body").value = without(body, byId("answer-body").value);
     say("Your answer is on its way.");
     await refreshMailbox();
   } catch (problem) {

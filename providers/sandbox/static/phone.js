@@ -1,7 +1,7 @@
 // One phone: the texts between it and one of our numbers, and the box to answer.
 
 import { Pages, post } from "./ask.js";
-import { byId, clock, day, exact, make, reconcile, say } from "./dom.js";
+import { byId, clock, day, exact, make, reconcile, say, without } from "./dom.js";
 import { href, known } from "./people.js";
 
 const STATUS = {
@@ -97,12 +97,15 @@ function medium({ url, content_type: type }) {
   if (url.startsWith("/") && PICTURES.test(type)) {
     return make("img", { src: url, alt: "Picture" });
   }
-  const name = url.startsWith("/") ? type : new URL(url).host;
+  const name = url.startsWith("/") ? type : hostOf(url);
   const link = make("a", { className: "medium", href: url, target: "_blank", rel: "noopener noreferrer" });
   const icon = make("span", { ariaHidden: "true" }, "🖼");
   link.append(icon, make("span", {}, `Attachment on ${name}`, make("i", {}, url)));
   return link;
 }
+
+// Twilio's API takes what is no URL, too, so the phone shows it.
+const hostOf = (url) => (URL.canParse(url) ? new URL(url).host : "no URL");
 
 async function send(body, file) {
   const wish = { type: file ? "mms" : "sms", from: address, to: ours, body };
@@ -132,7 +135,7 @@ async function submit() {
   const asked = pages;
   try {
     await send(body, file);
-    if (asked === pages) byId("body").value = "";
+    if (asked === pages) byId("body").value = without(body, byId("body").value);
     else drafts.delete(`${asked.query.phone} ${asked.query.with}`);
     forgetPicture();
     grow();

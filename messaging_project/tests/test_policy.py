@@ -1,0 +1,49 @@
+"""No page of staff loads or runs anything but our own files; each was opened in a browser under that policy."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from messaging_project.tests.test_roles import ADDS, CHANGES, SEES, path, rows  # noqa: F401
+
+
+@pytest.fixture
+def visit(page, live_server, client):
+    """Open a page as a superuser; what it complained of on the console, and what was not found."""
+    client.force_login(User.objects.create_superuser("root"))
+    complaints = []
+    page.context.add_cookies(
+        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
+    )
+    page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    def visited(address):
+        page.goto(live_server.url + address, wait_until="load")
+        return [(address, each) for each in complaints]
+
+    return visited
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_page_of_the_admin_keeps_the_policy(visit, rows):  # noqa: F811
+    addresses = [reverse("admin:index"), reverse("admin:login"), reverse("admin:password_change"), "/api/docs"]
+    addresses += [path(label, "changelist") for label in SEES]
+    addresses += [path(label, "add") for label in ADDS]
+    addresses += [path(label, verb, pk) for label, pk in rows.items() for verb in ("change", "history")]
+    assert [complaint for address in addresses for complaint in visit(address)] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/admin/", "/admin/login/", "/admin/nothing/", "/admin/jsi18n/"])
+def test_every_answer_of_the_admin_has_the_policy(client, address):
+    policy = client.get(address)["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.django_db
+def test_the_icon_is_where_browsers_look_for_it(client):
+    answer = client.get("/favicon.ico")
+    assert client.get(answer["Location"], follow=True).status_code == 200
+    assert answer["Location"] in client.get("/admin/login/").text
