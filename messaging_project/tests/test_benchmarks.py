@@ -83,6 +83,7 @@ def test_every_row_names_sides_that_are_measured():
             assert {row.side, row.yardstick or row.side} <= set(question.sides)
 
 
+@pytest.mark.timeout(300)
 def test_a_run_leaves_its_rows_in_a_file(tmp_path, monkeypatch):
     monkeypatch.setenv("VAR_DIR", str(tmp_path))
     assert main(["accept", "--divide", "100"]) == 0

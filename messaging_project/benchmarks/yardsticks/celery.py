@@ -3,9 +3,10 @@
 from typing import Any
 
 from celery import Celery
-from django.conf import settings
 
-app = Celery("yardsticks", broker=settings.YARDSTICK_BROKER_URL)
+from messaging_project.benchmarks.yardsticks.settings import YARDSTICK_BROKER_URL
+
+app = Celery("yardsticks", broker=YARDSTICK_BROKER_URL)
 app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
 app.conf.task_routes = {"yardsticks.nothing": {"queue": "nothing"}, "yardsticks.send_sms": {"queue": "naive"}}
 app.autodiscover_tasks(["messaging_project.benchmarks.yardsticks"], related_name="naive")

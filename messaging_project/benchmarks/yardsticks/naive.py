@@ -5,7 +5,7 @@ for each call, and as many threads in its worker as our own has calls in flight.
 """
 
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from celery import Task, shared_task
 from django.conf import settings
@@ -30,6 +30,8 @@ class Conversation(models.Model):
     participant_to = models.CharField(max_length=254)
     message_count = models.PositiveIntegerField(default=0)
     last_message_at = models.DateTimeField(null=True, db_index=True)
+
+    objects: ClassVar[models.Manager["Conversation"]] = models.Manager()
 
     class Meta:
         app_label = "yardsticks"
@@ -57,6 +59,8 @@ class Message(models.Model):
     sent_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[models.Manager["Message"]] = models.Manager()
 
     class Meta:
         app_label = "yardsticks"
