@@ -20,7 +20,7 @@ def accept_naively(field: Field, number: int) -> Run:
 QUESTION = Question(
     name="accept_naive",
     sides={"ours": accept, "naive": accept_naively},
-    sizes={"ours": 2_000, "naive": 1_000},
+    sizes={"ours": 2_000, "naive": 600},
     rows=[
         Row(name="accept_naive", unit="messages/s", figure="rate", yardstick="naive", goal=Goal(least_ratio=2.5)),
     ],

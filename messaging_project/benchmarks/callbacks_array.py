@@ -42,6 +42,6 @@ def events(field: Field, lines: Sequence[dict[str, Any]]) -> bytes:
 QUESTION = Question(
     name="callbacks_array",
     sides={"ours": take_events},
-    sizes={"ours": 5_000},
+    sizes={"ours": 3_000},
     rows=[Row(name="callbacks_array", unit="events/s", figure="rate", goal=Goal(least=5_000))],
 )

@@ -37,11 +37,14 @@ LATENCY_MS = 100
 NEVER_MS = 3_600_000
 START_SECONDS = 60
 DRAINED_SECONDS = 180
+LOOK_SECONDS = 0.2
 BATCH = 1_000
 OUR_NUMBER, OUR_ADDRESS = "+15551234567", "ann@example.com"
 
+# What waits for its next try is under way; what a large world has scheduled is not.
 UNDER_WAY = """
-SELECT EXISTS (SELECT FROM conversations_message WHERE status = 'pending' AND next_attempt_at <= now())
+SELECT EXISTS (
+        SELECT FROM conversations_message WHERE status = 'pending' AND next_attempt_at < now() + interval '1 hour')
     OR EXISTS (SELECT FROM conversations_message WHERE status IN ('sending', 'uncertain'))"""
 EMPTY = """
 TRUNCATE conversations_conversation, conversations_message, conversations_messageevent, webhooks_receipt CASCADE"""
@@ -211,7 +214,7 @@ class Field:
     def await_drained(self) -> None:
         """Wait until no message is due or under way, for minutes at most: what is not sent by then counts as unsent."""
         with self.database() as connection:
-            wait_until(lambda: not one(connection, UNDER_WAY), seconds=DRAINED_SECONDS)
+            wait_until(lambda: not one(connection, UNDER_WAY), seconds=DRAINED_SECONDS, pause=LOOK_SECONDS)
 
     def sent_at(self) -> float:
         """When the last message was written down as sent, in seconds since 1970."""
@@ -228,7 +231,7 @@ class Field:
         """Wait until the naive design has sent so many messages, for minutes at most."""
         sent = "SELECT count(*) FROM yardsticks_message WHERE status = 'sent'"
         with self.yardstick_database() as connection:
-            wait_until(lambda: one(connection, sent) >= number, seconds=DRAINED_SECONDS)
+            wait_until(lambda: one(connection, sent) >= number, seconds=DRAINED_SECONDS, pause=LOOK_SECONDS)
 
     def naive_sent_at(self) -> float:
         """When the naive design sent its last message, in seconds since 1970."""

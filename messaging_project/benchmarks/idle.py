@@ -70,7 +70,7 @@ half = Half()
 QUESTION = Question(
     name="idle",
     sides={"ours": idle, "naive": idle_naively, "ours, loaded": half.loaded, "naive, loaded": half.loaded_naively},
-    sizes={"ours": 100, "naive": 100, "ours, loaded": 2_000, "naive, loaded": 2_000},
+    sizes={"ours": 100, "naive": 100, "ours, loaded": 800, "naive, loaded": 800},
     rows=[
         Row(name="idle, p50", unit="ms", figure="p50", yardstick="naive", goal=Goal(most=15, most_ratio=1)),
         Row(name="idle, p99", unit="ms", figure="p99", yardstick="naive", goal=Goal(most=60, most_ratio=1)),

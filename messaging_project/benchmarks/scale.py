@@ -35,7 +35,7 @@ def second_worker(field: Field) -> list[int]:
 QUESTION = Question(
     name="scale",
     sides={"two workers": drain_with_two, "one worker": drain_with_one},
-    sizes={"two workers": 10_000, "one worker": 10_000},
+    sizes={"two workers": 6_000, "one worker": 6_000},
     rows=[
         Row(
             name="scale",

