@@ -12,7 +12,7 @@ PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=htt
 
 .DEFAULT_GOAL := help
 .PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo seed-demo reset \
-	test drill drill-short fuzz fuzz-short check
+	test drill drill-short bench bench-short fuzz fuzz-short check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ drill: $(INSTALLED) ## break everything once and compare the books, within half 
 
 drill-short: $(INSTALLED) ## the drills that catch most, within five minutes
 	@.venv/bin/python -m messaging_project.drills --short $(if $(SEED),--seed $(SEED))
+
+bench: $(INSTALLED) ## measure how fast it is, against yardsticks in the same run, within 25 minutes; ROW=name for one
+	@.venv/bin/python -m messaging_project.benchmarks $(ROW)
+
+bench-short: $(INSTALLED) ## the ratios among that at a fifth of the size, within four minutes
+	@.venv/bin/python -m messaging_project.benchmarks --short $(ROW)
 
 fuzz: $(INSTALLED) ## ask the API whatever its schema allows, and what it does not, for ten minutes; SEED=n for that run again
 	@.venv/bin/python -m messaging_project.fuzz $(if $(SEED),--seed $(SEED))

@@ -1,5 +1,5 @@
-"""The stack that is measured: a durable PostgreSQL and a Valkey of its own, a large world, and all the processes that
-`make run` starts, on ports of their own. Nothing of it is left afterwards.
+"""The stack that is measured: a durable PostgreSQL and a Valkey of its own, if wanted with a large world, and all the
+processes that `make run` starts, on ports of their own. Nothing of it is left afterwards.
 """
 
 import os
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,36 +24,47 @@ from messaging_project.progress import Progress
 
 
 @contextmanager
-def ground(size: Size, progress: Callable[[str, int], Progress]) -> Iterator[RunningStack]:
-    """Start everything with a world of that size; stop it whatever happens. Raises `LocalError` with the cause."""
+def ground(size: Size | None, progress: Callable[[str, int], Progress], **more: str) -> Iterator[RunningStack]:
+    """Start everything, with a world of that size or an empty one, and with more settings; stop it whatever happens.
+
+    Raises `LocalError` with the cause.
+    """
     place = Path(tempfile.mkdtemp(prefix="switchboard-benchmark-"))
     place.chmod(0o711)  # as root, PostgreSQL runs as nobody, who has to pass through
     postgres = PostgreSQL(place / "postgres", password=secrets.token_hex(12))
     valkey = Valkey(place / "valkey", password=secrets.token_hex(12))
+    supervisor: subprocess.Popen[bytes] | None = None
     try:
         postgres.start()
         valkey.start()
-        yield start(place / "var", size, progress, DATABASE_URL=postgres.url, REDIS_URL=valkey.url)
+        given = {"DATABASE_URL": postgres.url, "REDIS_URL": valkey.url, **more}
+        stack, supervisor = start(place / "var", size, progress, given)
+        yield stack
     finally:
         with suppress(LocalError):
             control.stop(place / "var")
+        if supervisor is not None:
+            supervisor.wait()
         valkey.stop()
         postgres.remove()
         shutil.rmtree(place, ignore_errors=True)
 
 
-def start(var: Path, size: Size, progress: Callable[[str, int], Progress], **given: str) -> RunningStack:
-    """Fill the database, then start all processes; return once /health is 200."""
+def start(
+    var: Path, size: Size | None, progress: Callable[[str, int], Progress], given: Mapping[str, str]
+) -> tuple[RunningStack, subprocess.Popen[bytes]]:
+    """Fill the database, then start all processes; return, once /health is 200, with their supervisor."""
     settings = look(stack_environment(var, **given))
     with progress("migrations", 1) as step:
         migrate(settings.environment)
         step.advance()
-    with psycopg.connect(given["DATABASE_URL"], autocommit=True) as connection:
-        load(connection, size, progress)
+    if size:
+        with psycopg.connect(given["DATABASE_URL"], autocommit=True) as connection:
+            load(connection, size, progress)
     with progress("web and workers", 1) as step:
-        settings, _ = control.start_in_background(settings, throw_away=True)
+        settings, supervisor = control.start_in_background(settings, throw_away=True)
         step.advance()
-    return RunningStack(settings)
+    return RunningStack(settings), supervisor
 
 
 def migrate(environment: dict[str, str]) -> None:

@@ -22,6 +22,7 @@ import psycopg
 
 from messaging_project.benchmarks.ground import ground
 from messaging_project.benchmarks.page import Browser, Link, Page, says
+from messaging_project.benchmarks.table import begin, tell
 from messaging_project.benchmarks.world import COMMON_WORD, RARE_WORD, Size
 from messaging_project.local import LocalError
 from messaging_project.progress import Progress
@@ -163,17 +164,6 @@ def timed(browser: Browser, path: str) -> float | None:
     except (OSError, HTTPException):
         return None
     return page.seconds if page.status == 200 else None
-
-
-def begin(step: str, total: int) -> Progress:
-    """Begin a step that is shown on standard error."""
-    return Progress(tell, step, total, moves=sys.stderr.isatty())
-
-
-def tell(text: str) -> None:
-    """Write for people."""
-    sys.stderr.write(text)
-    sys.stderr.flush()
 
 
 def measure_all(desk: Desk) -> list[Times]:
