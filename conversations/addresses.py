@@ -45,7 +45,10 @@ def normalise_phone(text: str, region: str | None = None) -> str:
         else:
             if phonenumbers.is_possible_number(number):
                 return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    raise InvalidAddress("invalid_phone", "This is not a phone number. Write it as E.164, such as +15551234567.")
+    raise InvalidAddress(
+        "invalid_phone",
+        "This is not a phone number. Write it as E.164, with + and the country code, such as +15551234567.",
+    )
 
 
 def normalise_phone_sender(text: str, region: str | None = None) -> str:

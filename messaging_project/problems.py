@@ -74,6 +74,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
             error = exceptions.NotFound()
         case PermissionDenied():
             error = exceptions.PermissionDenied()
+        case exceptions.UnsupportedMediaType():
+            error.detail = exceptions.ErrorDetail(f"{error.detail} Send application/json.", error.default_code)
     if not isinstance(error, exceptions.APIException):
         return None
     headers = {}

@@ -163,7 +163,9 @@ class Flag(serializers.BooleanField):
 class Moment(serializers.Field[datetime, Any, str, Any]):
     """A time with its offset (RFC 3339)."""
 
-    default_error_messages = {"invalid_datetime": "Give a time with its offset, such as 2026-01-31T12:00:00Z."}
+    default_error_messages = {
+        "invalid_datetime": "Give a time with seconds and its offset, such as 2026-01-31T12:00:00Z."
+    }
 
     def to_internal_value(self, data: Any) -> datetime:
         """Return the time in UTC. Raises a validation error for times without an offset or beyond the calendar."""

@@ -108,7 +108,8 @@ class SendRequest(Shape):
             raise serializers.ValidationError(errors)
         sender, recipient = normalised
         if not self.context["client"].may_send_from(sender):
-            raise refusal("from", "foreign_sender", "This client does not send from this address.")
+            own = ", ".join(self.context["client"].senders)
+            raise refusal("from", "foreign_sender", f"This client does not send from this address, only from {own}.")
         return sender, recipient
 
     def _parent(self, parent_id: Any, attrs: dict[str, Any]) -> Message | None:

@@ -49,7 +49,7 @@ def test_each_message_has_its_result_in_its_place_and_none_sinks_another(rung):
         {
             "loc": ["body", "messages", 1, "to"],
             "code": "invalid_phone",
-            "msg": "This is not a phone number. Write it as E.164, such as +15551234567.",
+            "msg": "This is not a phone number. Write it as E.164, with + and the country code, such as +15551234567.",
         }
     ]
     assert [each["errors"][0]["code"] for each in (results[3], results[4])] == ["not_an_object", "unknown_field"]

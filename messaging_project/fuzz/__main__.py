@@ -16,9 +16,9 @@ from messaging_project.local.binaries import CHECKOUT
 from messaging_project.local.output import Console
 
 # What is right for a field alone may still be wrong beside the others: 422 joins the check's own list, and no other.
-# What can't be sent again is a 400, as clients have always known it, and a key whose message was deleted since is a 410,
-# which is to sending what a 404 is to reading. A conversation that is closed can still be read;
-# that an erased one can't is for the tests of conversations.
+# What can't be sent again is a 400, as clients have always known it. A key whose message was deleted since is a 410, to
+# sending what a 404 is to reading. A conversation that is closed can still be read; that an erased one can't is for the
+# tests of conversations.
 ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "429", "5xx", "422"]
 CHECKS = f"""
 [checks.positive_data_acceptance]

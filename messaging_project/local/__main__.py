@@ -44,7 +44,7 @@ def restart_app(var: Path, _: argparse.Namespace) -> int:
 def stop_worker(var: Path, _: argparse.Namespace) -> int:
     """Stop the workers of sms, mms and email."""
     control.stop_workers(var)
-    print("The workers of sms, mms and email are stopped.")
+    print("The workers of sms, mms and email are stopped; what is sent waits. `make start-worker` starts them again.")
     return 0
 
 
@@ -76,6 +76,7 @@ def show(var: Path, _: argparse.Namespace) -> int:
 def reset(var: Path, _: argparse.Namespace) -> int:
     """Delete all data and generated settings of the stopped stack."""
     control.reset(var)
+    print(f"The data and generated settings in {var} are gone.")
     return 0
 
 

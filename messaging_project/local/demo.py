@@ -7,7 +7,7 @@ import urllib.request
 from typing import Any
 
 from messaging_project.local import LocalError
-from messaging_project.local.probe import WITHOUT_KEY, local_http, needs_key
+from messaging_project.local.probe import WITHOUT_KEY, local_http, needs_key, trouble
 
 PATIENCE_SECONDS = 30
 PHONES = {"from": "+15551234567", "to": "+15559876543"}
@@ -37,7 +37,8 @@ def run(url: str) -> None:
         tell(began, message["type"], f"201 {answer['id']} {answer['status']}")
     while set(statuses.values()) != {"delivered"}:
         if time.monotonic() - began > PATIENCE_SECONDS:
-            raise LocalError(f"Not delivered within {PATIENCE_SECONDS} s: {sorted(statuses.values())}.")
+            undelivered = f"Not delivered within {PATIENCE_SECONDS} s: {sorted(statuses.values())}."
+            raise LocalError(f"{undelivered} {trouble(url)}".strip())
         time.sleep(0.1)
         for kind, identifier in statuses:
             statuses[kind, identifier] = look_again(url, began, kind, identifier, statuses[kind, identifier])

@@ -381,7 +381,7 @@ def introduction(settings: Settings, *, strange_admin: bool) -> str:
     ]
     lines = [
         "Everything is up.",
-        f"API      {settings.url}/api/v1/messages/",
+        f"API      {settings.url}/api/v1/messages/  all of it: {settings.url}/api/docs",
         f"Admin    {settings.url}/admin/  {password('ADMIN_PASSWORD')}",
         f"Flower   {flower}  {password('FLOWER_PASSWORD')}",
         *(sandbox if settings.uses_sandbox else []),

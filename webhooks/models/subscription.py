@@ -142,8 +142,9 @@ class Subscription(models.Model):
         Not saved.
         """
         self.disabled_at, self.disabled_because = None, ""
-        give_up_at = timezone.now() + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS)
-        self.deliveries.filter(next_attempt_at__isnull=False).update(give_up_at=give_up_at)
+        now = timezone.now()
+        give_up_at = now + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS)
+        self.deliveries.filter(next_attempt_at__isnull=False).update(next_attempt_at=now, give_up_at=give_up_at)
         self.forgive()
 
     def forgive(self) -> None:

@@ -35,8 +35,13 @@ class Command(BaseCommand):
         client = self.client(options)
         expires_at = timezone.now() + timedelta(days=days) if days else None
         row, key = ApiKey.objects.make(client, options["scope"] or USUAL, expires_at)
-        self.stderr.write(f"A key for {client}, for {', '.join(row.scopes)}. It is not shown again.")
+        self.stderr.write(f"A key for {self.described(client)}, for {', '.join(row.scopes)}. It is not shown again.")
         self.stdout.write(key)
+
+    def described(self, client: Client) -> str:
+        """Return a client's name, and what it may not do as others may."""
+        senders = f" (sends from {', '.join(client.senders)} only)" if client.senders else ""
+        return f"{client}{' (tests only)' if client.test else ''}{senders}"
 
     def client(self, options: dict[str, Any]) -> Client:
         """Return the client of that name, made if needed. Raises `CommandError`."""
