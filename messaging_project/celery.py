@@ -50,6 +50,8 @@ app.conf.update(
     task_create_missing_queues=False,
     task_routes={task: {"queue": queue} for task, queue in ROUTES.items()},
     task_default_queue="sweep",
+    # What workers can be told beyond what Celery knows.
+    imports=["messaging_project.holding"],
     task_publish_retry=False,
     task_ignore_result=True,
     task_serializer="json",
