@@ -44,7 +44,7 @@ def failed(found):
 
 
 def consumes(stack, queue):
-    return bool(Broker(stack.env["REDIS_URL"]).workers(queue))
+    return bool(Broker(stack.env["REDIS_URL"]).workers()[queue])
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def test_who_is_told_to_go_lets_the_worker_go_on_and_leaves_nothing(stack):
 
 def test_a_hold_ends_by_itself_and_by_its_holder_alone(stack):
     first, second = (Broker(stack.env["REDIS_URL"]) for _ in range(2))
-    workers = first.workers("mms")
+    workers = first.workers()["mms"]
     first._tell(workers, "hold_queue", queue="mms", seconds=30)
     second._tell(workers, "hold_queue", queue="mms", seconds=3)
     first._tell(workers, "release_queue", queue="mms")
@@ -119,12 +119,12 @@ def test_a_hold_ends_by_itself_and_by_its_holder_alone(stack):
 
 
 def test_a_worker_that_was_held_finds_its_queue_again_after_a_reconnect(stack):
-    with Broker(stack.env["REDIS_URL"]).hold("sms") as held:
-        assert held
+    broker = Broker(stack.env["REDIS_URL"])
+    with broker.hold("sms", broker.workers()["sms"]):
+        assert not consumes(stack, "sms")
     with redis.Redis.from_url(stack.env["REDIS_URL"]) as client:
         client.client_kill_filter(_type="normal", skipme=True)
     delivered(stack, [send(stack, 4711)])
-    wait_until(lambda: consumes(stack, "sms"))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -151,4 +151,4 @@ def test_without_a_key_where_one_is_asked_for_it_says_how_to_make_one(live_serve
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:9/0", "amqp://127.0.0.1"])
 def test_a_broker_that_can_not_be_asked_is_named(url):
     with pytest.raises(CannotVerify, match="BROKER_URL"):
-        Broker(url).workers("sms")
+        Broker(url).workers()

@@ -1,6 +1,7 @@
 """The broker that is verified: what lies in its queues, who takes it out, and how they are held for moments."""
 
 import secrets
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,7 @@ class Broker:
         self._celery = Celery("verification", broker=url, set_as_current=False)
         self._celery.conf.broker_transport_options = {**SOCKET_OPTIONS, "socket_keepalive": True}
         self._celery.conf.broker_connection_retry = False
+        self._celery.conf.broker_pool_limit = None  # a connection that was kept may be dead by the next question
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -38,26 +40,29 @@ class Broker:
         except (redis.RedisError, BrokerUnreachable, OSError) as error:
             raise CannotVerify(f"The broker does not answer ({type(error).__name__}): check BROKER_URL.") from None
 
-    def workers(self, queue: str) -> list[str]:
-        """The workers that take from a queue, by their own word, given within some seconds."""
+    def workers(self) -> dict[str, list[str]]:
+        """The workers that take from each queue, by their own word, given within some seconds."""
         with self._asking():
             replies = self._celery.control.inspect(timeout=REPLY_SECONDS).active_queues() or {}
-        return sorted(name for name, queues in replies.items() if any(each["name"] == queue for each in queues))
+        workers: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(replies):
+            for queue in replies[name]:
+                workers[queue["name"]].append(name)
+        return workers
 
     @contextmanager
-    def hold(self, queue: str) -> Iterator[list[str]]:
-        """Keep all workers of a queue from taking anything out of it, once they have finished what they had begun.
+    def hold(self, queue: str, workers: list[str]) -> Iterator[None]:
+        """Keep the workers of a queue from taking anything out of it, once they have finished what they had begun.
 
-        Yields their names. At the end they are released; without that, as after a kill, by themselves a minute after
-        they were held. Raises `CannotVerify` when they can't be held or do not come to rest.
+        At the end they are released; without that, as after a kill, by themselves a minute after they were held. Raises
+        `CannotVerify` when they can't be held or do not come to rest.
         """
-        workers = self.workers(queue)
         try:
             if workers:
                 self._tell(workers, "hold_queue", queue=queue, seconds=HOLD_SECONDS)
             if not until(lambda: not self._busy(workers), seconds=IDLE_SECONDS):
                 raise CannotVerify(f"The workers of {queue} were busy all the time: try again when less is due.")
-            yield workers
+            yield
         finally:
             if workers:
                 self._tell(workers, "release_queue", queue=queue)

@@ -38,13 +38,13 @@ class Verification:
 
     def run(self) -> Iterator[Finding]:
         """Make the checks one by one. Raises `CannotVerify`."""
-        self.workers = {channel: self.broker.workers(channel) for channel in CHANNELS}
-        with self.broker.hold("sms") as held:
+        self.workers = self.broker.workers()
+        with self.broker.hold("sms", self.workers["sms"]):
             answered = self.send("sms")
             self.synchronous = answered["status"] not in WAITING
             yield self.synchronous_disabled(answered)
             yield self.queued()
-            yield self.asynchronous(answered, held)
+            yield self.asynchronous(answered)
         yield self.processed()
         for channel in ("mms", "email"):
             self.send(channel)
@@ -89,12 +89,13 @@ class Verification:
             name, False, "the list of queue `sms` does not name the message: does the web process use this broker?"
         )
 
-    def asynchronous(self, answered: dict[str, Any], held: list[str]) -> Finding:
+    def asynchronous(self, answered: dict[str, Any]) -> Finding:
         """The answer says `pending`, and as long as the workers are held it stays so."""
         now = self.system.message(self.sent["sms"])
         untouched = answered["status"] == now.get("status") == "pending" and not now.get("attempts")
         name = "Asynchronous mode"
         if untouched:
+            held = self.workers["sms"]
             whom = f"while {', '.join(held)} was held" if held else "as there is no worker"
             return Finding(name, True, f"answered `pending`, and no provider was called {whom}")
         if self.synchronous:
