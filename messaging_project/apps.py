@@ -1,13 +1,14 @@
 """The app of what spans the apps."""
 
 import logging
+from collections import Counter
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
 from django.db import DatabaseError, models
 
-from messaging_project.celery import say_alive, say_gone
+from messaging_project.celery import say_alive, say_gone, say_started
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class MessagingProjectConfig(AppConfig):
         """Write down what workers say of being alive; a database that is away is no reason for them to stop."""
         say_alive.connect(self.write_heartbeat)
         say_gone.connect(self.forget_worker)
+        say_started.connect(self.count_start)
 
     def write_heartbeat(self, parts: list[str], worker: str, **_: Any) -> None:
         """Keep a heartbeat for each part."""
@@ -43,6 +45,13 @@ class MessagingProjectConfig(AppConfig):
             heartbeats().objects.filter(worker=worker).delete()
         except DatabaseError as error:
             logger.warning("the heartbeats of %s could not be dropped (%s)", worker, type(error).__name__)
+
+    def count_start(self, worker: str, queues: list[str], **_: Any) -> None:
+        """Count a worker's start."""
+        try:
+            apps.get_model("messaging_project", "Tally").objects.add(Counter({("worker_starts_total", queues[0]): 1}))
+        except DatabaseError as error:
+            logger.warning("the start of %s could not be counted (%s)", worker, type(error).__name__)
 
 
 def heartbeats() -> Any:
