@@ -18,8 +18,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def alive():
-    """Workers for every queue, and both sweeps."""
+def alive(settings):
+    """Workers for every queue, both sweeps, and accounts at real providers."""
+    settings.TWILIO_BASE_URL = settings.SENDGRID_BASE_URL = "https://api.example.com"
     Heartbeat.beat([f"queue {queue}" for queue in QUEUES], "worker@one")
     Heartbeat.beat([f"sweep {name}" for name in health.SWEEPS], "worker@one")
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def read(client, settings):
-    """What stands at /metrics: the value of each sample by its name and the values of its labels."""
+    """What stands at /metrics: values by the name of each sample and its labels, which are sorted by name."""
     settings.TRUST_LOCAL_REQUESTS = True
 
     def reading():
@@ -87,11 +87,11 @@ def test_moves_are_counted_once_and_those_of_tests_not_at_all(accept, read):  # 
     read()
     end(claim()[0], "sent")
     found = read()
-    assert found["messages_total", "outbound", "sms", "pending", "twilio"] == 1
-    assert found["messages_total", "outbound", "sms", "sent", "twilio"] == 1
+    assert found["messages_total", "outbound", "twilio", "pending", "sms"] == 1
+    assert found["messages_total", "outbound", "twilio", "sent", "sms"] == 1
     first.refresh_from_db()
     first.conversation.delete()
-    assert read()["messages_total", "outbound", "sms", "sent", "twilio"] == 1
+    assert read()["messages_total", "outbound", "twilio", "sent", "sms"] == 1
 
 
 def test_the_time_until_a_message_is_handed_over_is_counted_from_when_it_fell_due(accept, read):  # noqa: F811
@@ -101,7 +101,7 @@ def test_the_time_until_a_message_is_handed_over_is_counted_from_when_it_fell_du
     end(claim()[0], "sent")
     found = read()
     assert found["message_delivery_seconds_count", "sms"] == 1
-    buckets = [found["message_delivery_seconds_bucket", "sms", bound] for bound in ("10.0", "30.0", "+Inf")]
+    buckets = [found["message_delivery_seconds_bucket", bound, "sms"] for bound in ("10.0", "30.0", "+Inf")]
     assert buckets == [0, 1, 1]
     assert 20 <= found["message_delivery_seconds_sum", "sms"] < 30
 
@@ -112,7 +112,7 @@ def test_the_time_until_a_message_is_handed_over_is_counted_from_when_it_fell_du
 def test_what_a_provider_did_not_accept_is_counted_by_how_it_ended(accept, read, status, kind):  # noqa: F811
     accept()
     end(claim()[0], status, error_code="30001", retry_in=5.0 if status == "pending" else None)
-    assert read()["provider_errors_total", "twilio", kind] == 1
+    assert read()["provider_errors_total", kind, "twilio"] == 1
 
 
 def test_callbacks_are_counted_with_what_became_of_them(read):
@@ -125,9 +125,9 @@ def test_callbacks_are_counted_with_what_became_of_them(read):
     read()
     Receipt.objects.all().delete()  # as old ones are
     found = read()
-    assert found["webhooks_total", "twilio", "inbound", "applied"] == 1
-    assert found["webhooks_total", "twilio", "status", "waiting"] == 1
-    assert found["webhooks_total", "sendgrid", "refused", "forged"] == 1
+    assert found["webhooks_total", "inbound", "twilio", "applied"] == 1
+    assert found["webhooks_total", "status", "twilio", "waiting"] == 1
+    assert found["webhooks_total", "refused", "sendgrid", "forged"] == 1
 
 
 def test_requests_are_counted_by_their_route_and_strangers_make_up_no_labels(client, read):
@@ -135,9 +135,9 @@ def test_requests_are_counted_by_their_route_and_strangers_make_up_no_labels(cli
         client.get(f"/api/v1/messages/0190000{number}-0000-7000-8000-000000000000")
         client.generic("BREW", f"/made-up/{number}")
     found = read()
-    assert found["http_requests_total", "GET", "/api/v1/messages/<message_id>/", "404"] >= 3
-    assert found["http_requests_total", "other", "unmatched", "404"] >= 3
-    assert found["http_request_duration_seconds_count", "other", "unmatched"] >= 3
+    assert found["http_requests_total", "/api/v1/messages/<message_id>/", "GET", "404"] >= 3
+    assert found["http_requests_total", "unmatched", "other", "404"] >= 3
+    assert found["http_request_duration_seconds_count", "unmatched", "other"] >= 3
     assert not [key for key in found if "BREW" in key or any("made-up" in str(part) for part in key)]
 
 
@@ -172,7 +172,7 @@ def test_who_reads_while_another_counts_waits_for_nobody(accept, read):  # noqa:
         Counted.objects.select_for_update().get()
         with ThreadPoolExecutor(1) as thread:
             found = thread.submit(reading).result(10)
-    assert found["messages_total", "outbound", "sms", "pending", "twilio"] == 1
+    assert found["messages_total", "outbound", "twilio", "pending", "sms"] == 1
 
 
 def test_all_web_processes_of_a_stack_are_counted_together(stack):
