@@ -11,6 +11,7 @@ from django.utils import timezone
 from conversations.models import MessageEvent
 from conversations.models.pace import PACED
 from conversations.models.status import Status
+from providers.sandbox_account import NAME as SANDBOX
 from webhooks.models import Receipt
 from webhooks.models.outbox import oldest_under_way
 
@@ -84,7 +85,7 @@ def new_events(counted: Counted) -> Counts:
     for event in settled.order_by("transaction_number", "id").defer("message__body", "message__html")[:EVENTS_AT_ONCE]:
         counted.transaction_number, counted.event_id = event.transaction_number, event.pk
         if event.status in Status.values and not event.message.test:
-            counts += of_event(event)
+            counts.update(of_event(event))
     return counts
 
 
@@ -95,7 +96,7 @@ def of_event(event: MessageEvent) -> Counts:
     observed = event.evidence == MessageEvent.Evidence.OBSERVED and event.attempt > 0
     if observed and event.status == Status.SENT:
         due_since = max(message.created_at, message.send_at or message.created_at)
-        counts += of_delivery(message.type, (event.at - due_since).total_seconds())
+        counts.update(of_delivery(message.type, (event.at - due_since).total_seconds()))
     if observed and event.status in ERROR_TYPES and event.code not in OUR_OWN:
         counts["provider_errors_total", message.provider, ERROR_TYPES[Status(event.status)]] += 1
     return counts
@@ -109,11 +110,15 @@ def of_delivery(channel: str, seconds: float) -> Counts:
 
 
 def new_receipts(counted: Counted) -> Counts:
-    """Count the callbacks that came and had some seconds to take effect; `waiting` are those that had not by then."""
+    """Count the callbacks that came and had some seconds to take effect; `waiting` are those that had not by then.
+
+    Those of tests are not counted, nor what was fetched.
+    """
     until = timezone.now() - RECEIPTS_APPLIED_WITHIN
-    came = Receipt.objects.filter(received_at__gte=counted.received_until, received_at__lt=until, backfilled=False)
+    came = Receipt.objects.filter(received_at__gte=counted.received_until, received_at__lt=until)
+    real = came.filter(backfilled=False).exclude(provider=SANDBOX)
     counted.received_until = max(until, counted.received_until)
-    found = came.values_list("provider", "kind", "result").annotate(Count("pk"))
+    found = real.values_list("provider", "kind", "result").annotate(Count("pk"))
     return Counter(
         {("webhooks_total", provider, kind, result or "waiting"): count for provider, kind, result, count in found}
     )

@@ -13,6 +13,7 @@ from conversations.models import Message
 from conversations.models.outcome import Outcome
 from conversations.models.status import Status
 from conversations.tests.conftest import accept, claim  # noqa: F401
+from messaging_project import tally
 from messaging_project.models import Counted, Heartbeat
 from providers.models import AccountState
 from webhooks.models import Receipt, Refusal
@@ -120,6 +121,7 @@ def test_callbacks_are_counted_with_what_became_of_them(read):
     Receipt.objects.create(
         provider="twilio", kind="inbound", dedupe_key="b", payload={}, verified=True, result="applied"
     )
+    Receipt.objects.create(provider="sandbox", kind="status", dedupe_key="c", payload={}, verified=True)
     Receipt.objects.update(received_at=timezone.now() - timedelta(seconds=11))
     Refusal.objects.count_one("sendgrid", Refusal.Reason.FORGED)
     read()
@@ -128,6 +130,15 @@ def test_callbacks_are_counted_with_what_became_of_them(read):
     assert found["webhooks_total", "inbound", "twilio", "applied"] == 1
     assert found["webhooks_total", "status", "twilio", "waiting"] == 1
     assert found["webhooks_total", "refused", "sendgrid", "forged"] == 1
+    assert not [key for key in found if key[0] == "webhooks_total" and "sandbox" in key]
+
+
+def test_what_is_too_much_for_one_reading_is_counted_by_the_next(accept, read, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(tally, "EVENTS_AT_ONCE", 2)
+    for _ in range(3):
+        accept()
+    pending = ("messages_total", "outbound", "twilio", "pending", "sms")
+    assert [read()[pending] for _ in range(3)] == [2, 3, 3]
 
 
 def test_requests_are_counted_by_their_route_and_strangers_make_up_no_labels(client, read):

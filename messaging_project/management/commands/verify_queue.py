@@ -15,7 +15,7 @@ from messaging_project.verification.checks import Verification
 from messaging_project.verification.system import MAIL_SENDER, SENDER, System
 from providers.management.commands.simulate_inbound import ask_sandbox
 
-EXIT_FAILED, EXIT_NOT_VERIFIED, EXIT_TERMINATED = 1, 2, 143
+EXIT_FAILED, EXIT_NOT_VERIFIED = 1, 2
 
 
 class Command(BaseCommand):
@@ -35,9 +35,14 @@ class Command(BaseCommand):
         parser.add_argument("--sender", default=SENDER, help="a number that the client may send from")
         parser.add_argument("--mail-sender", default=MAIL_SENDER, help="an address that the client may send from")
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run as a program that clears up behind itself when it is told to go."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+        super().run_from_argv(argv)
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the checks. Raises `CommandError`."""
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
         system = System(
             options["url"], os.environ.get("API_KEY", ""), sender=options["sender"], mail_sender=options["mail_sender"]
         )
