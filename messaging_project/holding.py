@@ -16,7 +16,7 @@ LONGEST_HOLD_SECONDS = 60.0
 _holds: dict[str, dict[str, float]] = defaultdict(dict)
 
 
-@control_command(args=[("queue", str), ("holder", str), ("seconds", float)], signature="<queue> <holder> <seconds>")  # type: ignore[untyped-decorator]
+@control_command(args=[("queue", str), ("holder", str), ("seconds", float)], signature="<queue> <holder> <seconds>")
 def hold_queue(state: Any, queue: str, holder: str, seconds: float) -> dict[str, str]:
     """Leave a queue alone until its holder releases it, for at most so many seconds, and never above a minute."""
     seconds = min(float(seconds), LONGEST_HOLD_SECONDS)
@@ -26,7 +26,7 @@ def hold_queue(state: Any, queue: str, holder: str, seconds: float) -> dict[str,
     return {"ok": f"{queue} is held for {seconds:g} s"}
 
 
-@control_command(args=[("queue", str), ("holder", str)], signature="<queue> <holder>")  # type: ignore[untyped-decorator]
+@control_command(args=[("queue", str), ("holder", str)], signature="<queue> <holder>")
 def release_queue(state: Any, queue: str, holder: str) -> dict[str, str]:
     """End what one holder holds; the queue is taken up again unless somebody else holds it."""
     _holds[queue].pop(holder, None)
