@@ -13,4 +13,4 @@ WORKDIR /srv/switchboard
 COPY . .
 USER switchboard
 EXPOSE 8080
-CMD ["gunicorn", "messaging_project.wsgi", "--bind", "0.0.0.0:8080", "--workers", "2", "--threads", "8", "-k", "gthread", "--graceful-timeout", "20", "--no-control-socket"]
+CMD ["gunicorn", "messaging_project.wsgi", "-c", "python:messaging_project.web", "--bind", "0.0.0.0:8080"]

@@ -11,11 +11,11 @@ PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=htt
 	SECRET_KEY=$$(.venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(50))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo seed-demo reset \
-	test drill drill-short bench bench-short fuzz fuzz-short check
+.PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo seed-demo \
+	verify-redis-queue reset test drill drill-short bench bench-short fuzz fuzz-short check
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make .venv and install everything; the other targets do it by themselves
 
@@ -45,6 +45,9 @@ logs: $(INSTALLED) ## follow the logs of what runs in the background
 
 demo: $(INSTALLED) ## send an SMS, an MMS and an email through the running system, and watch them arrive
 	@$(LOCAL) demo
+
+verify-redis-queue: $(INSTALLED) ## check queue, workers and webhooks of what runs here; elsewhere URL= API_KEY= BROKER_URL=
+	@$(if $(URL),ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=true .venv/bin/python manage.py verify_queue,$(LOCAL) verify)
 
 seed-demo: $(INSTALLED) ## fill the running system's database with a world to look around in
 	@.venv/bin/python manage.py seed_demo

@@ -1,6 +1,7 @@
 """The app of what spans the apps."""
 
 import logging
+from collections import Counter
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -9,7 +10,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.db import DatabaseError, models
 
 from messaging_project.audit import record_failure, record_login, record_logout
-from messaging_project.celery import say_alive, say_gone
+from messaging_project.celery import say_alive, say_gone, say_started
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class MessagingProjectConfig(AppConfig):
         user_logged_in.connect(record_login)
         user_logged_out.connect(record_logout)
         user_login_failed.connect(record_failure)
+        say_started.connect(self.count_start)
 
     def write_heartbeat(self, parts: list[str], worker: str, **_: Any) -> None:
         """Keep a heartbeat for each part."""
@@ -48,6 +50,13 @@ class MessagingProjectConfig(AppConfig):
             heartbeats().objects.filter(worker=worker).delete()
         except DatabaseError as error:
             logger.warning("the heartbeats of %s could not be dropped (%s)", worker, type(error).__name__)
+
+    def count_start(self, worker: str, queues: list[str], **_: Any) -> None:
+        """Count a worker's start."""
+        try:
+            apps.get_model("messaging_project", "Tally").objects.add(Counter({("worker_starts_total", queues[0]): 1}))
+        except DatabaseError as error:
+            logger.warning("the start of %s could not be counted (%s)", worker, type(error).__name__)
 
 
 def heartbeats() -> Any:

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import celeryd_init, task_success
+from celery.signals import celeryd_init, task_success, worker_ready
 from django.conf import settings
 from django.dispatch import Signal
 from kombu import Queue
@@ -17,9 +17,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "messaging_project.settings")
 
 SWEEP_EVERY_SECONDS = 1.0
 HEARTBEAT_EVERY_SECONDS = 5.0
-say_alive, say_gone = Signal(), Signal()
-"""Sent with the `worker`'s name, the first also with the `parts` it works on; the app writes them down, as its models
-can't be imported before Django is ready."""
+say_alive, say_gone, say_started = Signal(), Signal(), Signal()
+"""Sent with the `worker`'s name, the first also with the `parts` it works on, the last with its `queues`; the app
+writes them down, as its models can't be imported before Django is ready."""
 
 ROUTES = {
     "conversations.send_sms": "sms",
@@ -50,6 +50,8 @@ app.conf.update(
     task_create_missing_queues=False,
     task_routes={task: {"queue": queue} for task, queue in ROUTES.items()},
     task_default_queue="sweep",
+    # What workers can be told beyond what Celery knows.
+    imports=["messaging_project.holding"],
     task_publish_retry=False,
     task_ignore_result=True,
     task_serializer="json",
@@ -104,3 +106,9 @@ def beat_for_sweep(sender: Any, result: str, **_: Any) -> None:
     if sender.name.endswith(".sweep") and result != "busy":
         parts = [f"sweep {sender.name.removesuffix('.sweep')}"]
         say_alive.send(sender=sender, parts=parts, worker=str(sender.request.hostname))
+
+
+@worker_ready.connect
+def say_that_it_started(sender: Any, **_: Any) -> None:
+    """Say that this worker is there, once for each process: one that starts again and again has to show."""
+    say_started.send(sender=sender, worker=sender.hostname, queues=list(sender.app.amqp.queues.consume_from))

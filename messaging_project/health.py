@@ -136,7 +136,10 @@ def check_sweep() -> Check:
 
 
 def check_providers() -> Check:
-    """Look for accounts that are offered nothing now, on any channel, and for doubts that nobody can be asked about."""
+    """Look for accounts that are offered nothing now, on any channel, and for doubts that nobody can be asked about.
+
+    Those that a sandbox plays are marked: whoever wants to try something has to know.
+    """
     stopped = AccountState.objects.exclude(state=AccountState.State.RUNNING).order_by("-since")
     accounts: dict[str, Check] = {name: {"status": "running"} for name in routes.account_names()}
     for row in stopped:  # the longest stopped comes last and stays
@@ -149,6 +152,8 @@ def check_providers() -> Check:
     unasked = Message.objects.filter(status=Status.UNCERTAIN).exclude(provider__in=routes.account_names())
     for name in unasked.values_list("provider", flat=True).distinct():
         accounts[name] = {"status": "missing", "uncertain": unasked.filter(provider=name).count()}
+    for name in filter(routes.goes_nowhere, routes.account_names()):
+        accounts[name]["sandbox"] = True
     troubled = any(account["status"] != "running" for account in accounts.values())
     return {"status": "degraded" if troubled else "ok", **accounts}
 

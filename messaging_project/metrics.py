@@ -1,37 +1,50 @@
-"""What Prometheus reads. All of it is asked of the database, where it is true whichever process is asked; the messages
-of tests are not counted.
+"""What Prometheus reads. All of it is asked of the database, where it is true whichever process is asked, but for the
+requests, which the web processes of a machine count among themselves. The messages of tests are not counted.
 
 Nothing here names an address, a number or a text.
 """
 
 import hmac
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db.models import Count, Min
+from django.db.models import Count, Max, Min, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from conversations.broker import broker
 from conversations.models import Message
 from conversations.models.status import Status
+from messaging_project.celery import QUEUES
+from messaging_project.health import SWEEPS, WORKER_SILENT_AFTER
+from messaging_project.http_metrics import of_all_web_processes
+from messaging_project.models import Heartbeat, Tally
 from messaging_project.problems import problem
+from messaging_project.tally import DELIVERY_BUCKETS, count_on
 from providers import routes
 from providers.models import AccountState
-from webhooks.models import Delivery, Subscription
+from webhooks.models import Delivery, Refusal, Subscription
 
 
 class FromTheDatabase(Collector):
     """The state of queues, doubts and accounts, asked at every reading."""
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield each family of gauges."""
+    def collect(self) -> Iterator[Metric]:
+        """Yield each family."""
+        count_on()
+        yield from counters()
+        yield handed_over()
+        yield webhooks()
         yield from queues()
+        yield broker_queues()
+        yield workers()
+        yield sweeps()
         yield doubts()
         yield accounts()
         yield subscriptions()
@@ -66,6 +79,77 @@ def queues() -> Iterator[GaugeMetricFamily]:
         oldest.add_metric([queue], state.oldest_seconds)
     yield depth
     yield oldest
+
+
+COUNTERS = {
+    "messages_total": ("Moves of messages to each status.", ["direction", "type", "status", "provider"]),
+    "provider_errors_total": ("Attempts that a provider did not accept.", ["provider", "error_type"]),
+    "worker_starts_total": ("Workers that started, by the first queue that they consume.", ["queue_name"]),
+}
+
+
+def counters() -> Iterator[Metric]:
+    """Yield what was counted so far."""
+    for name, (help_text, labels) in COUNTERS.items():
+        family = CounterMetricFamily(name.removesuffix("_total"), help_text, labels=labels)
+        for tally in Tally.objects.filter(name=name):
+            family.add_metric(tally.labels, tally.value)
+        yield family
+
+
+def handed_over() -> Metric:
+    """Return how long messages took from when they were accepted, or fell due, until a provider had them."""
+    name = "message_delivery_seconds"
+    family = HistogramMetricFamily(name, "Accepted, or fallen due, until handed over.", labels=["type"])
+    counts = {tuple(each.labels): each.value for each in Tally.objects.filter(name=f"{name}_bucket")}
+    for tally in Tally.objects.filter(name=f"{name}_sum"):
+        channel, so_far, buckets = tally.labels[0], 0.0, []
+        for bound in (*map(str, DELIVERY_BUCKETS), "+Inf"):
+            so_far += counts.get((channel, bound), 0)
+            buckets.append((bound, so_far))
+        family.add_metric([channel], buckets, sum_value=tally.value)
+    return family
+
+
+def webhooks() -> Metric:
+    """Return how many callbacks came and what became of them, the refused ones included."""
+    family = CounterMetricFamily("webhooks", "Callbacks that came.", labels=["provider", "kind", "result"])
+    for tally in Tally.objects.filter(name="webhooks_total"):
+        family.add_metric(tally.labels, tally.value)
+    for provider, reason, count in Refusal.objects.values_list("provider", "reason").annotate(Sum("count")):
+        family.add_metric([provider, "refused", reason], count)
+    return family
+
+
+def broker_queues() -> Metric:
+    """Return how many rings lie in each queue; nothing while Redis is away."""
+    family = GaugeMetricFamily("broker_queue_length", "Rings in the broker's queues.", labels=["queue_name"])
+    for queue in QUEUES:
+        length = broker.ask(lambda server, name=queue: server.llen(name), None)  # type: ignore[misc]
+        if length is not None:
+            family.add_metric([queue], float(length))
+    return family
+
+
+def workers() -> Metric:
+    """Return how many workers consume each queue."""
+    seen = Heartbeat.objects.filter(seen_at__gt=timezone.now() - WORKER_SILENT_AFTER)
+    alive = defaultdict(int, seen.values_list("part").annotate(Count("pk")))
+    family = GaugeMetricFamily("workers", "Workers that consume a queue.", labels=["queue_name"])
+    for queue in QUEUES:
+        family.add_metric([queue], alive[f"queue {queue}"])
+    return family
+
+
+def sweeps() -> Metric:
+    """Return for how long each sweep has been silent; endlessly, where none is known to have run."""
+    parts = [f"sweep {name}" for name in SWEEPS]
+    last = dict(Heartbeat.objects.filter(part__in=parts).values_list("part").annotate(Max("seen_at")))
+    family = GaugeMetricFamily("sweep_silent_seconds", "Since a sweep last ran through.", labels=["sweep"])
+    for name, part in zip(SWEEPS, parts, strict=True):
+        silent = (timezone.now() - last[part]).total_seconds() if part in last else float("inf")
+        family.add_metric([name], silent)
+    return family
 
 
 def doubts() -> GaugeMetricFamily:
@@ -121,4 +205,4 @@ def metrics(request: HttpRequest) -> HttpResponse:
     knows = bool(settings.METRICS_TOKEN) and hmac.compare_digest(shown, expected)
     if not knows and not settings.TRUST_LOCAL_REQUESTS:
         return problem(401, "not_authenticated", "Show METRICS_TOKEN as a Bearer token.")
-    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(generate_latest(registry) + of_all_web_processes(), content_type=CONTENT_TYPE_LATEST)

@@ -6,6 +6,10 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from messaging_project.tally import Counted, Tally
+
+__all__ = ["Counted", "Heartbeat", "Tally"]
+
 
 class Heartbeat(models.Model):
     """The last time that a worker of a queue, or a sweep, was seen at work.

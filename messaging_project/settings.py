@@ -233,6 +233,7 @@ INSTALLED_APPS = [
     "providers",
 ]
 MIDDLEWARE = [
+    "messaging_project.http_metrics.CountRequests",
     "messaging_project.problems.RequestIdMiddleware",
     "conversations.api.limits.RateLimitHeaders",
     "messaging_project.problems.ProblemMiddleware",

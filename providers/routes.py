@@ -57,6 +57,14 @@ def account_named(name: str) -> Provider | None:
     return _account(name) if name in account_names() else None
 
 
+def goes_nowhere(name: str) -> bool:
+    """Whether what this account carries stays on this machine, or in the sandbox of test clients, and so is nobody's.
+
+    A mail server on this machine may well lead out.
+    """
+    return is_test(name) or (kind_of(name) in WITH_DOORS and is_loopback(_setting(name, "base_url")))
+
+
 def kind_of(name: str) -> str:
     """What an account is: twilio, sendgrid, smtp or sandbox."""
     return name.partition("_")[0]

@@ -73,6 +73,12 @@ def show(var: Path, _: argparse.Namespace) -> int:
     return 0
 
 
+def verify(var: Path, _: argparse.Namespace) -> int:
+    """Check the queue, the workers and the webhooks of the running stack."""
+    control.verify_in_foreground(var)
+    return 0
+
+
 def reset(var: Path, _: argparse.Namespace) -> int:
     """Delete all data and generated settings of the stopped stack."""
     control.reset(var)
@@ -90,6 +96,7 @@ COMMANDS = {
     "worker": worker,
     "logs": logs,
     "demo": show,
+    "verify": verify,
     "reset": reset,
 }
 

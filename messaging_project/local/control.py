@@ -123,6 +123,13 @@ def work_in_foreground(var: Path) -> None:
     os.execve(command[0], command, running.environment)  # noqa: S606
 
 
+def verify_in_foreground(var: Path) -> None:
+    """Become the verification of the running stack."""
+    running = running_settings(var)
+    os.chdir(CHECKOUT)
+    os.execve(sys.executable, [sys.executable, "manage.py", "verify_queue"], running.environment)  # noqa: S606
+
+
 def follow_logs(var: Path) -> None:
     """Become a `tail` of all logs."""
     files = sorted(map(str, (var / "log").glob("*.log")))

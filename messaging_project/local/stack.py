@@ -167,11 +167,19 @@ class Stack:
         celery = [*PYTHON, "celery", "-A", "messaging_project"]
         worker = [*celery, "worker", "-P", "threads", "--without-gossip", "--without-mingle"]
         sandbox = [sys.executable, "manage.py", "sandbox"]
-        gunicorn = [*PYTHON, "gunicorn", "messaging_project.wsgi", "--bind", f"fd://{web}", "--no-control-socket"]
+        gunicorn = [
+            *PYTHON,
+            "gunicorn",
+            "messaging_project.wsgi",
+            "-c",
+            "python:messaging_project.web",
+            "--bind",
+            f"fd://{web}",
+        ]
         return {
             **({"sandbox": sandbox} if self.settings.uses_sandbox else {}),
             **({"test-sandbox": [*sandbox, "--test"]} if self.settings.has_test_sandbox else {}),
-            "web": [*gunicorn, "--workers", "2", "--threads", "8", "-k", "gthread", "--graceful-timeout", "20"],
+            "web": gunicorn,
             **{name: [*worker, "-Q", name, "-n", f"{name}@%h", "-c", "4", "-E", "-l", "INFO"] for name in CHANNELS},
             "events": [*worker, "-Q", "events", "-n", "events@%h", "-c", "2", "-l", "WARNING"],
             "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "4", "-l", "WARNING"],

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 import redis
+from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -17,8 +18,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def alive():
-    """Workers for every queue, and both sweeps."""
+def alive(settings):
+    """Workers for every queue, both sweeps, and accounts at real providers."""
+    settings.TWILIO_BASE_URL = settings.SENDGRID_BASE_URL = "https://api.example.com"
     Heartbeat.beat([f"queue {queue}" for queue in QUEUES], "worker@one")
     Heartbeat.beat([f"sweep {name}" for name in health.SWEEPS], "worker@one")
 
@@ -149,3 +151,26 @@ def test_a_probe_can_only_be_read(client, path):
     response = client.post(path)
     assert response.status_code == 405
     assert json.loads(response.content or b"{}").get("code", "") in ("", "method_not_allowed")
+
+
+def test_an_account_that_a_sandbox_plays_is_marked_and_no_other(client, alive, settings):
+    settings.TWILIO_BASE_URL, settings.SENDGRID_BASE_URL = "http://127.0.0.1:8090", "https://api.sendgrid.com"
+    providers = ask(client, "/health")[1]["checks"]["providers"]
+    assert (providers["twilio"], providers["sendgrid"]) == (
+        {"status": "running", "sandbox": True},
+        {"status": "running"},
+    )
+
+
+def test_a_worker_is_well_while_it_beats_for_a_queue_and_is_named_when_it_does_not():
+    Heartbeat.beat(["queue sms"], "sms@one")
+    call_command("worker_health", "sms@one")
+    Heartbeat.objects.update(seen_at=timezone.now() - timedelta(seconds=16))
+    with pytest.raises(CommandError, match="sms@one was not seen"):
+        call_command("worker_health", "sms@one")
+
+
+def test_a_worker_that_only_sweeps_is_not_well():
+    Heartbeat.beat(["sweep webhooks"], "sweep@one")
+    with pytest.raises(CommandError):
+        call_command("worker_health", "sweep@one")

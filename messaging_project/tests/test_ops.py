@@ -1,0 +1,95 @@
+"""What operators are given, held to what there is: alert rules, dashboard, runbook."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+import yaml
+from django.conf import settings
+from django.core.management import get_commands
+from prometheus_client.parser import text_string_to_metric_families
+
+from messaging_project.models import Tally
+from messaging_project.tally import of_delivery
+
+DOCS = settings.BASE_DIR / "docs"
+RULES = [
+    rule for group in yaml.safe_load((DOCS / "ops" / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+]
+PANELS = json.loads((DOCS / "ops" / "dashboard.json").read_text())["panels"]
+EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for panel in PANELS for target in panel["targets"]]
+# Words of PromQL, and what Prometheus itself knows of what it reads.
+NOT_OURS = {"sum", "max", "by", "rate", "increase", "histogram_quantile", "up"}
+
+
+def metrics_in(expression):
+    """Metric names of an expression: words outside of labels, ranges and groupings."""
+    bare = re.sub(r'\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)|"[^"]*"', " ", expression)
+    return set(re.findall(r"[a-z_]+", bare)) - NOT_OURS
+
+
+def labels_in(expression):
+    grouped = re.findall(r"by \(([^)]*)\)", expression)
+    matched = re.findall(r"(\w+)(?:=~|!=|=)\"", expression)
+    return {label.strip() for group in grouped for label in group.split(",")} | set(matched)
+
+
+@pytest.fixture
+def exported(client, settings, db):
+    """The labels of each metric that /metrics exports once everything there is to count was counted."""
+    settings.TRUST_LOCAL_REQUESTS = True
+    Tally.objects.add(
+        of_delivery("sms", 1.0)
+        + Counter(
+            {
+                ("messages_total", "outbound", "sms", "sent", "twilio"): 1,
+                ("provider_errors_total", "twilio", "rejected"): 1,
+                ("webhooks_total", "twilio", "status", "applied"): 1,
+                ("worker_starts_total", "sms"): 1,
+            }
+        )
+    )
+    client.get("/live")
+    families = text_string_to_metric_families(client.get("/metrics").content.decode())
+    return {sample.name: set(sample.labels) for family in families for sample in family.samples}
+
+
+def test_every_metric_that_is_looked_at_is_exported_with_the_labels_that_are_asked_for(exported):
+    for expression in EXPRESSIONS:
+        found = metrics_in(expression)
+        assert found <= set(exported), expression
+        if found:
+            assert labels_in(expression) <= set.union(*(exported[name] for name in found)), expression
+
+
+def test_the_contracts_metrics_are_all_there(exported):
+    assert {
+        "messages_total",
+        "http_requests_total",
+        "http_request_duration_seconds_bucket",
+        "message_delivery_seconds_bucket",
+        "queue_depth",
+        "broker_queue_length",
+        "oldest_pending_seconds",
+        "provider_errors_total",
+        "messages_uncertain",
+        "webhooks_total",
+    } <= set(exported)
+
+
+def test_every_alert_has_its_page_and_every_page_its_alert():
+    linked = {rule["annotations"]["runbook"]: rule["alert"] for rule in RULES}
+    pages = {f"docs/runbook/{page.name}": page.read_text().splitlines()[0] for page in DOCS.glob("runbook/*.md")}
+    assert pages == {path: f"# {alert}" for path, alert in linked.items()}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("runbook/*.md")), ids=lambda page: page.stem)
+def test_a_page_says_what_it_means_what_to_look_at_and_what_to_do(page):
+    assert re.findall(r"^\*\*(.+?)\.\*\*", page.read_text(), re.MULTILINE) == ["Means", "Look at", "Do"]
+
+
+def test_commands_of_the_runbook_exist():
+    named = set(re.findall(r"manage\.py (\w+)", "".join(page.read_text() for page in DOCS.glob("[or]*/*.md"))))
+    assert named <= set(get_commands())
+    assert "resume" in named

@@ -1,0 +1,27 @@
+"""gunicorn's settings (`-c python:messaging_project.web`): what its processes count is kept together.
+
+Each worker counts for itself, in files of a directory that its master makes; whoever answers /metrics adds them up.
+prometheus-client looks for the directory when it is imported, so nothing here may import it.
+"""
+
+import os
+import shutil
+import tempfile
+from typing import Any
+
+workers = 2
+threads = 8
+worker_class = "gthread"
+graceful_timeout = 20
+control_socket_disable = True
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def on_starting(server: Any) -> None:
+    """Make the directory, before any worker is there."""
+    os.environ[VARIABLE] = tempfile.mkdtemp(prefix="switchboard-metrics-")
+
+
+def on_exit(server: Any) -> None:
+    """Remove the directory."""
+    shutil.rmtree(os.environ[VARIABLE], ignore_errors=True)
