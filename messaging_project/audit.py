@@ -40,7 +40,7 @@ def was_counted(request: HttpRequest | None) -> bool:
 
 def record(user: Any, sentence: str) -> None:
     """Add a line to the audit trail, about the user and by the user."""
-    content_type = apps.get_model("contenttypes", "ContentType").objects.get_for_model(type(user))
+    content_type = apps.get_model("contenttypes", "ContentType").objects.get_for_model(user)
     apps.get_model("admin", "LogEntry").objects.create(
         user_id=user.pk,
         content_type=content_type,

@@ -78,14 +78,15 @@ def count_on() -> None:
 def new_events(counted: Counted) -> Counts:
     """Count the events of transactions older than any that is still under way: nobody can write behind those.
 
-    What was seen by us and reported, too, has happened once.
+    What we saw to be sent and the provider reported, too, was sent once.
     """
     further = Q(transaction_number__gt=counted.transaction_number) | Q(id__gt=counted.event_id)
     later = MessageEvent.objects.filter(further, transaction_number__gte=counted.transaction_number)
-    earlier = MessageEvent.objects.filter(
-        message=OuterRef("message"), attempt=OuterRef("attempt"), status=OuterRef("status"), id__lt=OuterRef("id")
+    seen = MessageEvent.objects.filter(
+        message=OuterRef("message"), attempt=OuterRef("attempt"), status=Status.SENT, evidence="observed"
     )
-    settled = later.filter(~Exists(earlier), transaction_number__lt=oldest_under_way()).select_related("message")
+    echoes = Q(Exists(seen), status=Status.SENT, evidence="reported")
+    settled = later.filter(~echoes, transaction_number__lt=oldest_under_way()).select_related("message")
     counts: Counts = Counter()
     for event in settled.order_by("transaction_number", "id").defer("message__body", "message__html")[:EVENTS_AT_ONCE]:
         counted.transaction_number, counted.event_id = event.transaction_number, event.pk

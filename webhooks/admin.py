@@ -93,7 +93,7 @@ class RefusalAdmin(ReadOnly, admin.ModelAdmin):
     ordering = ("-hour",)
 
 
-SWITCHED = ("disabled_at", "disabled_because", "failures", "failing_since", "retry_at")
+SWITCHED = ("disabled_at", "disabled_because", "enabled_at", "failures", "failing_since", "retry_at")
 """What enabling and disabling change: a secret that is renewed meanwhile stays."""
 
 
@@ -175,4 +175,4 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):
 def told_again(deliveries: DeliveryQuerySet) -> str:
     """Let deliveries be due again, as many as can be at once, and say how many those are."""
     count = len(deliveries.replay(MOST_REPLAYED))
-    return f"Told again: {count}{', the oldest. Repeat it for the others' if count == MOST_REPLAYED else ''}."
+    return f"Told again: {count}{', the oldest; that is as many as can be at once' if count == MOST_REPLAYED else ''}."

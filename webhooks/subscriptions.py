@@ -132,7 +132,9 @@ class SubscriptionListView(APIView):
         """Answer 201 with the subscription and, this once, its secret."""
         body = NewSubscription(data=request.data)
         body.is_valid(raise_exception=True)
-        Client.objects.select_for_update().filter(pk=cast(Any, request.user).pk).first()  # of many at once, one counts
+        Client.objects.select_for_update(no_key=True).filter(
+            pk=cast(Any, request.user).pk
+        ).first()  # of many at once, one counts
         if Subscription.objects.of_client(request.user).count() >= MOST_SUBSCRIPTIONS:
             raise refusal("url", "too_many", f"A client has at most {MOST_SUBSCRIPTIONS} subscriptions.")
         subscription = Subscription(client_id=request.user.pk, **body.validated_data)

@@ -45,7 +45,11 @@ def tell() -> str:
     In each process one at a time notes, and one tells for as long as there is something to tell: so what happens while
     somebody is slow is noted all the same, and told to the others by the one that tells.
     """
-    return f"{one_at_a_time(_noting, note)}; {one_at_a_time(_telling, tell_due)}"
+    try:
+        noted = one_at_a_time(_noting, note)
+    finally:  # whatever is wrong with what is new, what was noted is told
+        told = one_at_a_time(_telling, tell_due)
+    return f"{noted}; {told}"
 
 
 def note() -> str:

@@ -7,13 +7,13 @@ in which it was written: so each event is seen once, whoever commits late.
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 from standardwebhooks import Webhook
@@ -26,11 +26,11 @@ from providers import fetch
 from providers.wire import is_loopback
 from webhooks.models import Delivery, Subscription
 from webhooks.models.delivery import Told
-from webhooks.models.outbox import Event, OutboxPosition
+from webhooks.models.outbox import Event, OutboxPosition, oldest_unseen, shows
 
 logger = logging.getLogger(__name__)
 
-EVENTS_AT_ONCE = 100
+EVENTS_AT_ONCE = 500
 NOTE_SECONDS = 10.0
 # A page of long mails for many subscribers is written in parts.
 CHARACTERS_AT_ONCE = 4_000_000
@@ -64,7 +64,8 @@ def note_some() -> tuple[int, int]:
     if not subscriptions:
         position.skip_all()
         return 0, 0
-    events = position.read_on(EVENTS_AT_ONCE, since=min(each.since_event for each in subscriptions))
+    since = min(oldest_unseen(each.since) for each in subscriptions)
+    found, events = position.read_on(EVENTS_AT_ONCE, since=since)
     count, unsaved, characters = 0, list[Delivery](), 0
     for delivery in deliveries(subscriptions, events):
         unsaved.append(delivery)
@@ -73,12 +74,12 @@ def note_some() -> tuple[int, int]:
             count += len(Delivery.objects.bulk_create(unsaved))
             unsaved, characters = [], 0
     count += len(Delivery.objects.bulk_create(unsaved))
-    return len(events), count
+    return found, count
 
 
 def wants(subscription: Subscription, event: Event) -> bool:
     """Say whether an event is for a subscription: it came after it, is of a type it names, and it may see it."""
-    is_later = event.pk > subscription.since_event
+    is_later = not shows(subscription.since, event.transaction_number)
     return is_later and event_type(event) in subscription.events and subscription.sees(subject(event))
 
 
@@ -94,12 +95,14 @@ def subject(event: Event) -> Message | Conversation:
     return event.conversation if isinstance(event, ConversationEvent) else event.message
 
 
-def deliveries(subscriptions: Sequence[Subscription], events: Sequence[Event]) -> Iterator[Delivery]:
+def deliveries(subscriptions: Sequence[Subscription], events: Iterable[Event]) -> Iterator[Delivery]:
     """Yield an unsaved delivery of each event for each subscription that wants it, numbered in this order."""
     give_up_at = timezone.now() + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS)
     for event in events:
         wanting = [each for each in subscriptions if wants(each, event)]
-        about, data = subject(event), as_json(shown(event)) if wanting else ""
+        if not wanting:
+            continue
+        about, data = subject(event), as_json(shown(event))
         for subscription, sequence in zip(wanting, next_numbers(len(wanting)), strict=True):
             yield Delivery(
                 subscription=subscription,
@@ -138,23 +141,40 @@ def as_json(value: dict[str, Any]) -> str:
 
 
 def tell_due() -> Counter[str]:
-    """Post what is due until nothing is; return how many were taken and how many not."""
+    """Post what is due until nothing is; return how many were taken and how many not.
+
+    Raises what the database said when nothing could be claimed, once what was under way is written down.
+    """
     tally: Counter[str] = Counter()
     in_flight: dict[Future[Told], Delivery] = {}
+    trouble: Error | None = None
     with ThreadPoolExecutor(TOLD_AT_ONCE) as threads:
         while True:
-            if len(in_flight) < TOLD_AT_ONCE and not STOPPING.is_set():
-                for delivery in claim(TOLD_AT_ONCE - len(in_flight)):
-                    in_flight[threads.submit(post, delivery)] = delivery
-            if not in_flight:
-                return tally
-            for ended in wait(in_flight, timeout=1, return_when=FIRST_COMPLETED).done:
-                told, delivery = ended.result(), in_flight.pop(ended)
+            if trouble is None and len(in_flight) < TOLD_AT_ONCE and not STOPPING.is_set():
                 try:
-                    delivery.write_down(told)
-                except DatabaseError:  # it is due again when its lease ends; the others are written down
-                    logger.exception("how delivery %s went was not written down", delivery.pk)
+                    for delivery in claim(TOLD_AT_ONCE - len(in_flight)):
+                        in_flight[threads.submit(post, delivery)] = delivery
+                except Error as error:
+                    trouble = error
+                    connection.close()
+            if not in_flight:
+                break
+            for ended in wait(in_flight, timeout=1, return_when=FIRST_COMPLETED).done:
+                told = ended.result()
+                write_down(in_flight.pop(ended), told)
                 tally["taken" if told.is_taken else "refused"] += 1
+    if trouble is not None:
+        raise trouble
+    return tally
+
+
+def write_down(delivery: Delivery, told: Told) -> None:
+    """Keep how a delivery went; where the database is in the way it is due again when its lease ends."""
+    try:
+        delivery.write_down(told)
+    except Error:
+        logger.exception("how delivery %s went was not written down", delivery.pk)
+        connection.close()
 
 
 def claim(room: int) -> list[Delivery]:

@@ -14,6 +14,11 @@ def next_event_number() -> Func:
     return Func(template="nextval('conversations_event_number')", output_field=models.BigIntegerField())
 
 
+def current_snapshot() -> Cast:
+    """Return which transactions are over now, in PostgreSQL's own words."""
+    return Cast(Func(function="pg_current_snapshot", output_field=models.TextField()), models.TextField())
+
+
 def current_transaction() -> Cast:
     """Return the database's number of the transaction that writes, which tells whoever reads on what he has not seen.
 

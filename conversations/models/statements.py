@@ -10,7 +10,8 @@ OPTED_OUT = """EXISTS (
     WHERE opt_out.channel_type = {channel_type} AND opt_out.test = %(test)s AND opt_out.lifted_at IS NULL
       AND lower(opt_out.our_address) = lower({sender}) AND lower(opt_out.their_address) = lower({recipient}))"""
 
-# What an archived conversation was is read as it stood before; whoever wakes one at the same moment is one event more.
+# Whether it was archived is read as it stood before: of two who archive and wake one at the same moment, the event that
+# tells of the second may be missing.
 OPEN_CONVERSATION = """
 WITH archived AS MATERIALIZED (
     SELECT id FROM conversations_conversation

@@ -29,7 +29,8 @@ SELECT conversation_id::text, type, about, attempt, EXTRACT(epoch FROM at)::floa
     SELECT m.conversation_id, 'message.' || e.status AS type, m.id::text AS about, e.attempt, min(e.id) AS number,
         min(e.at) AS at
     FROM conversations_messageevent e JOIN conversations_message m ON m.id = e.message_id
-    WHERE e.at >= %s AND 'message.' || e.status = ANY(%s) GROUP BY m.id, e.status, e.attempt
+    WHERE e.at >= %s AND 'message.' || e.status = ANY(%s)
+    GROUP BY m.id, e.status, e.attempt, CASE WHEN e.status <> 'sent' THEN e.id END
     UNION ALL
     SELECT conversation_id, 'conversation.' || kind, conversation_id::text, 0, id, at
     FROM conversations_conversationevent WHERE at >= %s) AS event

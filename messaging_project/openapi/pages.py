@@ -27,7 +27,8 @@ class SchemaView(SpectacularAPIView):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer it as JSON or YAML."""
         media_type = request.accepted_renderer.media_type
-        return HttpResponse(schema_as(media_type), content_type=media_type)
+        name = f'inline; filename="switchboard.{request.accepted_renderer.format}"'
+        return HttpResponse(schema_as(media_type), content_type=media_type, headers={"Content-Disposition": name})
 
 
 @cache

@@ -7,6 +7,8 @@ import time
 import pytest
 from django.conf import settings
 
+from messaging_project.tests.test_journeys import wait_until
+
 PASSWORD = "long-enough-for-ann"
 MAKE_READER = f"""
 from django.contrib.auth.models import Group, User
@@ -66,7 +68,7 @@ def test_the_first_page_draws_what_was_sent_and_runs_no_script_that_fails(admin,
     assert chart.locator(".series-delivered").count() >= 1
     as_of = admin.locator(".as-of time")
     before = as_of.inner_text()
-    admin.wait_for_function("before => document.querySelector('.as-of time').innerText !== before", arg=before)
+    wait_until(lambda: as_of.inner_text() != before)
     assert failures == []
 
 

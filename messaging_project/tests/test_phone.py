@@ -81,16 +81,16 @@ def test_what_is_typed_while_an_answer_to_a_mail_is_sent_stays(stack, page):
     )
     page.fill("#answer-body", "Thanks.")
     page.press("#answer-body", "Control+Enter")
-    page.wait_for_function("window.letGo")
+    wait_until(lambda: page.evaluate("Boolean(window.letGo)"))
     page.type("#answer-body", " By the way")
     page.evaluate("letGo()")
     wait_until(lambda: received(stack, "typing@example.com"))
-    page.wait_for_function("document.getElementById('answer-body').value === ' By the way'")
+    wait_until(lambda: page.input_value("#answer-body") == " By the way")
 
 
 def test_a_medium_that_is_no_url_is_shown_as_it_is(stack, page):
     sid, token = (stack.env[f"TWILIO_{name}"] for name in ("ACCOUNT_SID", "AUTH_TOKEN"))
-    form = {"From": US, "To": "+15557100093", "Body": "Look", "MediaUrl": "no url at all"}
+    form = {"From": US, "To": "+15557100093", "Body": "Look", "MediaUrl": "https://no url/"}
     address = f"{stack.sandbox_url}/2010-04-01/Accounts/{sid}/Messages.json"
     assert requests.post(address, form, auth=(sid, token), timeout=10).status_code == 201
     look_at(page, stack, "phone", "+15557100093")

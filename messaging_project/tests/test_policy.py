@@ -1,5 +1,7 @@
 """No page of staff loads or runs anything but our own files; each was opened in a browser under that policy."""
 
+from contextlib import closing
+
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
@@ -45,5 +47,6 @@ def test_every_answer_of_the_admin_has_the_policy(client, address):
 @pytest.mark.django_db
 def test_the_icon_is_where_browsers_look_for_it(client):
     answer = client.get("/favicon.ico")
-    assert client.get(answer["Location"], follow=True).status_code == 200
+    with closing(client.get(answer["Location"])) as icon:
+        assert icon.status_code == 200
     assert answer["Location"] in client.get("/admin/login/").text

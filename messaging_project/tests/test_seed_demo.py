@@ -103,7 +103,7 @@ def test_nothing_falls_due_but_what_is_scheduled():
 
 @pytest.mark.django_db(transaction=True)
 def test_subscribers_are_told_nothing_of_it(accept):  # noqa: F811
-    subscription = Subscription(url="https://example.com/hook", events=list(EVENT_TYPES), since_event=0)
+    subscription = Subscription(url="https://example.com/hook", events=list(EVENT_TYPES), since="3:3:")
     subscription.new_secret()
     subscription.save()
     seed()

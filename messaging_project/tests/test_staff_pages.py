@@ -172,7 +172,7 @@ def test_an_answer_that_was_lost_on_its_way_back_is_not_sent_twice(stack, staff,
     page.click("#reply [type=submit]")
     page.locator("#problem", has_text="Nobody answered").wait_for()
     page.click("#reply [type=submit]")
-    page.wait_for_function("document.getElementById('body').value === ''")
+    wait_until(lambda: page.input_value("#body") == "")
     assert len(sent_to(stack, "+15557200005")) == 1
 
 
@@ -191,7 +191,7 @@ def test_what_is_typed_while_an_answer_is_sent_stays(stack, staff, page):
     page.evaluate(HELD_BACK.replace("PATH", "/reply/"))
     page.fill("#body", "First.")
     page.press("#body", "Control+Enter")
-    page.wait_for_function("window.let_go")
+    wait_until(lambda: page.evaluate("Boolean(window.let_go)"))
     page.type("#body", " And more")
     page.evaluate("let_go()")
     bubble(page, "First.").wait_for()
@@ -339,9 +339,7 @@ def test_nothing_that_a_stranger_writes_runs_or_calls_anywhere(stack, staff, wat
         page.goto(f"{stack.url}{LIST}{each}/change/")
         page.locator(".sb-bubble").first.wait_for()
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-        page.wait_for_function(
-            "[...document.querySelectorAll('.sb-timeline')].every((each) => each.querySelector('ol'))"
-        )
+        wait_until(lambda: page.locator(".sb-timeline:not(:has(ol))").count() == 0)
         for frame in page.frames[1:]:
             frame.wait_for_selector("p", state="attached")
         alarms += [alarm for frame in page.frames for alarm in frame.evaluate("window.alarms ?? []")]

@@ -1,4 +1,15 @@
 from django.db import migrations, models
+from django.db.models.functions import Cast
+
+# A transaction's number as a snapshot that shows it and all before it.
+SINCE = """
+UPDATE webhooks_subscription SET since = (since_transaction + 1)::text || ':' || (since_transaction + 1)::text || ':'"""
+KEEP = """
+CREATE TEMPORARY TABLE told_so_far ON COMMIT DROP AS
+SELECT (min(transaction_number) + 1)::text AS number FROM webhooks_outboxposition WHERE transaction_number > 2"""
+GO_ON = """
+INSERT INTO webhooks_outboxposition (id, told, reading, event_id)
+SELECT 1, number || ':' || number || ':', number || ':' || number || ':', 0 FROM told_so_far WHERE number IS NOT NULL"""
 
 
 class Migration(migrations.Migration):
@@ -8,6 +19,22 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name="subscription",
+            name="since",
+            field=models.TextField(
+                db_default=Cast(
+                    models.Func(function="pg_current_snapshot", output_field=models.TextField()), models.TextField()
+                ),
+                editable=False,
+            ),
+        ),
+        migrations.RunSQL(SINCE, migrations.RunSQL.noop),
+        migrations.RemoveField(model_name="subscription", name="since_transaction"),
+        migrations.AddField(
+            model_name="subscription", name="enabled_at", field=models.DateTimeField(editable=False, null=True)
+        ),
+        migrations.RunSQL(KEEP, migrations.RunSQL.noop),
         migrations.DeleteModel(name="OutboxPosition"),
         migrations.CreateModel(
             name="OutboxPosition",
@@ -18,17 +45,7 @@ class Migration(migrations.Migration):
                 ("event_id", models.BigIntegerField(default=0)),
             ],
         ),
-        migrations.RemoveField(model_name="subscription", name="since_transaction"),
-        migrations.AddField(
-            model_name="subscription",
-            name="since_event",
-            field=models.BigIntegerField(
-                db_default=models.Func(
-                    template="nextval('conversations_event_number')", output_field=models.BigIntegerField()
-                ),
-                editable=False,
-            ),
-        ),
+        migrations.RunSQL(GO_ON, migrations.RunSQL.noop),
         migrations.AddField(
             model_name="delivery",
             name="leased_until",

@@ -73,7 +73,8 @@ shared AS (
 UPDATE webhooks_delivery AS delivery
 SET attempts = attempts + 1, leased_until = statement_timestamp() + %(lease)s
 WHERE id = ANY(ARRAY(
-    SELECT delivery_id FROM shared WHERE turn_of_client <= %(each_client)s ORDER BY turn, random() LIMIT %(limit)s))
+    SELECT delivery_id FROM shared WHERE turn_of_client <= %(each_client)s
+    ORDER BY turn_of_client, turn, random() LIMIT %(limit)s))
 RETURNING delivery.*"""
 
 
@@ -103,8 +104,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         lease = timedelta(seconds=2 * settings.EVENT_TIMEOUT_SECONDS)
         wanted = {"limit": limit, "each": each, "each_client": each_client, "lease": lease}
         found = list(self.raw(CLAIM, {**wanted, "failures_that_hold": FAILURES_THAT_HOLD}))
-        models.prefetch_related_objects(found, "subscription")
-        return found
+        subscriptions = Subscription.objects.in_bulk({each.subscription_id for each in found})
+        for each in found:
+            if each.subscription_id in subscriptions:
+                each.subscription = subscriptions[each.subscription_id]
+        return [each for each in found if each.subscription_id in subscriptions]
 
     def replay(self, limit: int) -> list[datetime]:
         """Tell up to `limit` of these once more, the oldest first, as if new, each in its old place; return when each
@@ -126,8 +130,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def forget_old(self, limit: int) -> int:
         """Delete up to `limit` deliveries past RECEIPT_RETENTION_DAYS; return how many."""
         too_old = timezone.now() - timedelta(days=settings.RECEIPT_RETENTION_DAYS)
-        old = self.filter(created_at__lt=too_old).order_by("created_at").values("pk")[:limit]
-        return self.filter(pk__in=old).delete()[0]
+        old = self.filter(created_at__lt=too_old).order_by("created_at").select_for_update(skip_locked=True)
+        with transaction.atomic():
+            return self.filter(pk__in=list(old.values_list("pk", flat=True)[:limit])).delete()[0]
 
 
 class Delivery(models.Model):
@@ -200,7 +205,7 @@ class Delivery(models.Model):
         """
         subscription = Subscription.objects.select_for_update().filter(pk=self.subscription_id).first()
         own = Delivery.objects.select_for_update().filter(
-            pk=self.pk, attempts=self.attempts, status=self.Status.WAITING
+            pk=self.pk, attempts=self.attempts, leased_until=self.leased_until, status=self.Status.WAITING
         )
         if subscription is None or own.first() is None:
             return
@@ -211,14 +216,14 @@ class Delivery(models.Model):
             self.status, self.next_attempt_at, self.delivered_at = self.Status.DELIVERED, None, timezone.now()
             subscription.forgive()
         else:
-            self._try_again_later(told.retry_after)
+            self._try_again_later(subscription.gives_up_at(self.give_up_at), told.retry_after)
             note_failure(subscription, told)
         self.save(update_fields=WRITTEN_DOWN)
         subscription.save()
 
-    def _try_again_later(self, retry_after: float | None) -> None:
+    def _try_again_later(self, give_up_at: datetime, retry_after: float | None) -> None:
         now = timezone.now()
-        if now >= self.give_up_at:
+        if now >= give_up_at:
             self.status, self.next_attempt_at = self.Status.FAILED, None
         else:
             self.next_attempt_at = now + backoff(self.attempts, retry_after)

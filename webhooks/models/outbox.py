@@ -1,6 +1,6 @@
 """How far the timelines have been read."""
 
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from django.db import connection, models
@@ -12,22 +12,24 @@ Event = MessageEvent | ConversationEvent
 FROM_THE_BEGINNING = "3:3:"
 """A snapshot that shows nothing: 3 is the first transaction that a database can have."""
 
-# What the provider reports after we saw it ourselves, or the other way round, has happened once.
+# That the provider took a message it mostly reports after we saw it ourselves: that has happened once.
 NEXT_EVENTS = """
 WITH new AS NOT MATERIALIZED (
     SELECT id, 'message' AS kind, transaction_number FROM conversations_messageevent AS event
-    WHERE NOT EXISTS (
-        SELECT FROM conversations_messageevent AS earlier
-        WHERE earlier.message_id = event.message_id AND earlier.id < event.id
-          AND earlier.status = event.status AND earlier.attempt = event.attempt)
+    WHERE NOT (status = 'sent' AND evidence = 'reported' AND code <> 'set_by_hand' AND EXISTS (
+        SELECT FROM conversations_messageevent AS seen
+        WHERE seen.message_id = event.message_id AND seen.id < event.id AND seen.attempt = event.attempt
+          AND seen.status = 'sent' AND seen.evidence = 'observed'))
     UNION ALL
     SELECT id, 'conversation', transaction_number FROM conversations_conversationevent
 )
 SELECT kind, id FROM new
-WHERE transaction_number >= pg_snapshot_xmin(%(told)s::pg_snapshot)::text::bigint AND id > %(after)s
+WHERE transaction_number >= GREATEST(pg_snapshot_xmin(%(told)s::pg_snapshot)::text::bigint, %(since)s)
+  AND id > %(after)s
   AND NOT pg_visible_in_snapshot(transaction_number::text::xid8, %(told)s::pg_snapshot)
   AND pg_visible_in_snapshot(transaction_number::text::xid8, %(reading)s::pg_snapshot)
 ORDER BY id LIMIT %(limit)s"""
+IN_FULL_AT_ONCE = 50
 
 
 class OutboxPositionQuerySet(models.QuerySet["OutboxPosition"]):
@@ -64,13 +66,13 @@ class OutboxPosition(models.Model):
     def __str__(self) -> str:
         return f"{self.reading} up to {self.event_id}"
 
-    def read_on(self, limit: int, *, since: int) -> list[Event]:
-        """Return the next events with a number above `since`, in order, and move on; none are left when it is empty.
+    def read_on(self, limit: int, *, since: int) -> tuple[int, Iterator[Event]]:
+        """Move on, and return how many events come next, and these in order; none are left when there are none.
 
-        `limit` are looked at; what was deleted meanwhile is left out.
+        `limit` are looked at, of transactions from the number `since` on; what was deleted meanwhile is left out.
         """
         wanted: dict[str, str | int] = {"told": self.told, "reading": self.reading, "limit": limit}
-        wanted["after"] = max(self.event_id, since)
+        wanted |= {"after": self.event_id, "since": since}
         with connection.cursor() as cursor:
             cursor.execute(NEXT_EVENTS, wanted)
             found: list[tuple[str, int]] = cursor.fetchall()
@@ -79,7 +81,7 @@ class OutboxPosition(models.Model):
         else:
             self.event_id = found[-1][1]
         self.save()
-        return in_full(found)
+        return len(found), in_full(found)
 
     def skip_all(self) -> None:
         """Have read all that there was to read."""
@@ -94,13 +96,30 @@ def current_snapshot() -> str:
         return str(cursor.fetchone()[0])
 
 
-def in_full(found: list[tuple[str, int]]) -> list[Event]:
-    """Return events with what they are about, by kind and number, in the order given; without those that are gone."""
+def oldest_unseen(snapshot: str) -> int:
+    """Return the number of the oldest transaction that a snapshot may not show."""
+    return int(snapshot.split(":")[0])
+
+
+def shows(snapshot: str, transaction_number: int) -> bool:
+    """Say whether a snapshot, as `oldest:next:under way,…`, shows what a transaction wrote."""
+    oldest, following, under_way = snapshot.split(":")
+    if int(oldest) <= transaction_number < int(following):
+        return str(transaction_number) not in under_way.split(",")
+    return transaction_number < int(oldest)
+
+
+def in_full(found: Sequence[tuple[str, int]]) -> Iterator[Event]:
+    """Yield events with what they are about, by kind and number, in the order given; without those that are gone.
+
+    Some at a time: each can be a long mail.
+    """
     kinds = {
         "message": MessageEvent.objects.select_related("message__conversation"),
         "conversation": ConversationEvent.objects.select_related("conversation"),
     }
-    rows: dict[int, Event] = {}
-    for kind, names in groupby(sorted(found), key=lambda each: each[0]):
-        rows |= kinds[kind].in_bulk([number for _, number in names])
-    return [rows[number] for _, number in found if number in rows]
+    for begin in range(0, len(found), IN_FULL_AT_ONCE):
+        part, rows = found[begin : begin + IN_FULL_AT_ONCE], dict[int, Event]()
+        for kind, events in kinds.items():
+            rows |= events.in_bulk([number for of_kind, number in part if of_kind == kind])
+        yield from (rows[number] for _, number in part if number in rows)

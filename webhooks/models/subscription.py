@@ -17,7 +17,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from conversations.models import Client
-from conversations.models.event import next_event_number
+from conversations.models.event import current_snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ class Subscription(models.Model):
     url = models.CharField("URL", max_length=2048)
     events = ArrayField(models.CharField(max_length=40))
     encrypted_secrets = models.TextField(editable=False)
-    since_event = models.BigIntegerField(db_default=next_event_number(), editable=False)
+    since = models.TextField(db_default=current_snapshot(), editable=False)
+    enabled_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     disabled_at = models.DateTimeField(null=True, blank=True)
     disabled_because = models.CharField(max_length=200, blank=True)
@@ -141,21 +142,28 @@ class Subscription(models.Model):
 
         Not saved.
         """
-        self.disabled_at, self.disabled_because = None, ""
-        now = timezone.now()
-        give_up_at = now + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS)
-        self.deliveries.filter(next_attempt_at__isnull=False).update(next_attempt_at=now, give_up_at=give_up_at)
+        self.disabled_at, self.disabled_because, self.enabled_at = None, "", timezone.now()
+        self._tell_at_once()
         self.forgive()
+
+    def gives_up_at(self, give_up_at: datetime) -> datetime:
+        """Return when a delivery is given up that was to be at a time: later where it was enabled again meanwhile."""
+        if self.enabled_at is None:
+            return give_up_at
+        return max(give_up_at, self.enabled_at + timedelta(seconds=settings.EVENT_GIVE_UP_SECONDS))
 
     def forgive(self) -> None:
         """Forget its failures; where it was held, what was put off is due now. Not saved.
 
         Not after any failure: a delivery that can't be taken would be tried again whenever another one is.
         """
-        now = timezone.now()
         if self.failures >= FAILURES_THAT_HOLD:
-            self.deliveries.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
+            self._tell_at_once()
         self.failures, self.failing_since, self.retry_at = 0, None, None
+
+    def _tell_at_once(self) -> None:
+        now = timezone.now()
+        self.deliveries.filter(next_attempt_at__gt=now).update(next_attempt_at=now)
 
 
 def _cipher() -> MultiFernet:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -558,4 +558,84 @@ def test_who_is_enabled_again_late_has_what_waited_tried_as_long_as_if_it_were_n
     telling.note_events()
     Delivery.objects.update(give_up_at=timezone.now() - timedelta(days=1))
     subscription.enable()
-    assert not Delivery.objects.filter(give_up_at__lt=timezone.now() + timedelta(days=2)).exists()
+    subscription.save()
+    subscriber.answers = [500]
+    [delivery] = claimed(1)
+    delivery.write_down(telling.post(delivery))
+    assert Delivery.objects.get(pk=delivery.pk).status == "waiting"
+
+
+def test_what_happens_again_is_told_again(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url, ["message.expired", "message.delivered", "message.undelivered"])
+    message = accept()
+    for status in ("expired", "expired", "delivered", "undelivered", "delivered"):
+        message.events.create(status=status, evidence="reported", attempt=1)
+    tasks.tell()
+    assert [each.removeprefix("message.") for each in subscriber.types] == [
+        *("expired", "expired", "delivered", "undelivered", "delivered")
+    ]
+
+
+def test_what_was_under_way_when_somebody_subscribed_is_told(accept, subscriber):  # noqa: F811
+    """It had its number before, and whoever lists the messages after subscribing does not see it yet."""
+    message = accept()
+    with another_connection() as under_way:
+        under_way.execute(WRITE, [message.pk, "sent"])
+        subscribe(subscriber.url, ["message.sent"])
+    tasks.tell()
+    assert subscriber.types == ["message.sent"]
+
+
+def test_a_lost_connection_loses_no_result(accept, subscriber, monkeypatch):  # noqa: F811
+    subscribe(subscriber.url, ["message.sent"])
+    for number in range(3):
+        sent(accept, recipient=f"+1555000000{number}")
+    telling.note_events()
+    take, claims = telling.claim, []
+
+    def claim_once(room):
+        claims.append(room)
+        if len(claims) == 2:
+            raise OperationalError("the connection is lost")
+        return take(room)
+
+    monkeypatch.setattr(telling, "claim", claim_once)
+    with pytest.raises(OperationalError):
+        telling.tell_due()
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"delivered"}
+
+
+def test_what_can_not_be_noted_keeps_nobody_from_being_told(accept, subscriber, monkeypatch):  # noqa: F811
+    subscribe(subscriber.url, ["message.sent"])
+    sent(accept)
+    telling.note_events()
+    monkeypatch.setattr(telling, "note_some", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tasks.tell()
+    assert subscriber.types == ["message.sent"]
+
+
+def test_the_end_of_a_try_from_before_a_replay_changes_nothing(accept, subscriber):  # noqa: F811
+    subscribe(subscriber.url, ["message.sent"])
+    sent(accept)
+    telling.note_events()
+    [first] = claimed(1)
+    Delivery.objects.update(status="delivered", leased_until=None)
+    Delivery.objects.all().replay(9)
+    [second] = claimed(1)
+    assert first.attempts == second.attempts
+    first.write_down(Told(duration_ms=9, status=200))
+    assert Delivery.objects.get().status == "waiting"
+
+
+def test_a_client_with_many_slow_subscribers_is_behind_one_that_waits(accept):  # noqa: F811
+    slow = Client.objects.create(name="slow")
+    for _ in range(5):
+        subscribe("http://127.0.0.1:9/", ["message.sent"], slow)
+    sent(accept)
+    telling.note_events()
+    assert len(claimed(3)) == 3
+    quick, _ = subscribe("http://127.0.0.1:9/", ["message.sent"])
+    sent(accept)
+    telling.note_events()
+    assert [each.subscription_id for each in claimed(1)] == [quick.pk]
