@@ -1,15 +1,11 @@
-"""The benchmarks: the arithmetic of their table, and one small run of the real thing."""
-
-import json
+"""The benchmarks: the arithmetic of their table."""
 
 import pytest
 
-from messaging_project.benchmarks.__main__ import QUESTIONS, main
+from messaging_project.benchmarks.__main__ import QUESTIONS
 from messaging_project.benchmarks.books import Ledger, latencies, unsent_and_doubled
 from messaging_project.benchmarks.question import Finding, Goal, Row, Run
 from messaging_project.benchmarks.table import line_of
-
-ROW_KEYS = ["name", "value", "unit", "yardstick", "yardstick_value", "ratio", "goal", "ok"]
 
 
 def finding(*values, yardstick=(), goal=None, **faults):
@@ -81,15 +77,3 @@ def test_every_row_names_sides_that_are_measured():
         assert set(question.sides) == set(question.sizes)
         for row in question.rows:
             assert {row.side, row.yardstick or row.side} <= set(question.sides)
-
-
-@pytest.mark.timeout(300)
-def test_a_run_leaves_its_rows_in_a_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("VAR_DIR", str(tmp_path))
-    assert main(["accept", "--divide", "100"]) == 0
-    kept = json.loads((tmp_path / "bench.json").read_text())
-    assert list(kept) == ["machine", "versions", "commit", "rows"]
-    assert [row["name"] for row in kept["rows"]] == ["accept", "accept, by hello", "accept, by INSERT"]
-    for row in kept["rows"]:
-        assert list(row) == ROW_KEYS
-        assert row["ratio"] == pytest.approx(row["value"] / row["yardstick_value"], rel=0.01)

@@ -4,7 +4,6 @@ import base64
 from urllib.parse import quote
 
 import pytest
-import requests
 
 from messaging_project.tests.test_inbound_journeys import received
 from messaging_project.tests.test_journeys import delivered, message, send, wait_until
@@ -86,15 +85,6 @@ def test_what_is_typed_while_an_answer_to_a_mail_is_sent_stays(stack, page):
     page.evaluate("letGo()")
     wait_until(lambda: received(stack, "typing@example.com"))
     wait_until(lambda: page.input_value("#answer-body") == " By the way")
-
-
-def test_a_medium_that_is_no_url_is_shown_as_it_is(stack, page):
-    sid, token = (stack.env[f"TWILIO_{name}"] for name in ("ACCOUNT_SID", "AUTH_TOKEN"))
-    form = {"From": US, "To": "+15557100093", "Body": "Look", "MediaUrl": "https://no url/"}
-    address = f"{stack.sandbox_url}/2010-04-01/Accounts/{sid}/Messages.json"
-    assert requests.post(address, form, auth=(sid, token), timeout=10).status_code == 201
-    look_at(page, stack, "phone", "+15557100093")
-    page.locator("#log li", has_text="Attachment on no URL").wait_for()
 
 
 def test_a_picture_from_the_phone_comes_in_as_an_mms(stack, page):
