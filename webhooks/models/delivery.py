@@ -104,11 +104,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         lease = timedelta(seconds=2 * settings.EVENT_TIMEOUT_SECONDS)
         wanted = {"limit": limit, "each": each, "each_client": each_client, "lease": lease}
         found = list(self.raw(CLAIM, {**wanted, "failures_that_hold": FAILURES_THAT_HOLD}))
-        subscriptions = Subscription.objects.in_bulk({each.subscription_id for each in found})
-        for each in found:
-            if each.subscription_id in subscriptions:
-                each.subscription = subscriptions[each.subscription_id]
-        return [each for each in found if each.subscription_id in subscriptions]
+        subscriptions = Subscription.objects.in_bulk({delivery.subscription_id for delivery in found})
+        kept = [delivery for delivery in found if delivery.subscription_id in subscriptions]
+        for delivery in kept:
+            delivery.subscription = subscriptions[delivery.subscription_id]
+        return kept
 
     def replay(self, limit: int) -> list[datetime]:
         """Tell up to `limit` of these once more, the oldest first, as if new, each in its old place; return when each
