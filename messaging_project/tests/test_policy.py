@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from messaging_project.tests.test_roles import ADDS, SEES, path
+from messaging_project.tests.test_roles import ADDS, CHANGES, SEES, path, rows  # noqa: F401
 
 
 @pytest.fixture
@@ -28,10 +28,11 @@ def visit(page, live_server, client):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_list_and_form_of_the_admin_keeps_the_policy(visit):
+def test_every_page_of_the_admin_keeps_the_policy(visit, rows):  # noqa: F811
     addresses = [reverse("admin:index"), reverse("admin:login"), reverse("admin:password_change"), "/api/docs"]
     addresses += [path(label, "changelist") for label in SEES]
     addresses += [path(label, "add") for label in ADDS]
+    addresses += [path(label, verb, pk) for label, pk in rows.items() for verb in ("change", "history")]
     assert [complaint for address in addresses for complaint in visit(address)] == []
 
 

@@ -157,7 +157,7 @@ def rows():
         ApiKey.objects.make(client, ["messages:read"])[0],
         LogEntry.objects.log_actions(person.pk, [failed], CHANGE, single_object=True),
         person,
-        Group.objects.first(),
+        Group.objects.get_or_create(name="readers")[0],
     ]  # fmt: skip
     found = {row._meta.label_lower: row.pk for row in made}
     found |= {"conversations.notreached": failed.pk, "conversations.scheduled": scheduled.pk}
