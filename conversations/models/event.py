@@ -14,8 +14,8 @@ def next_event_number() -> Func:
     return Func(template="nextval('conversations_event_number')", output_field=models.BigIntegerField())
 
 
-def current_snapshot() -> Cast:
-    """Return which transactions are over now, in PostgreSQL's own words."""
+def snapshot_at_writing() -> Cast:
+    """Return which transactions are over when a row is written, in PostgreSQL's own words, as a default of a column."""
     return Cast(Func(function="pg_current_snapshot", output_field=models.TextField()), models.TextField())
 
 

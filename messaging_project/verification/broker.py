@@ -10,8 +10,8 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
+from messaging_project.local.processes import wait_until
 from messaging_project.verification import CannotVerify
-from messaging_project.verification.system import until
 
 REPLY_SECONDS = 1.5
 # A claim takes 20 s and a call to a provider as many more.
@@ -60,7 +60,7 @@ class Broker:
         try:
             if workers:
                 self._tell(workers, "hold_queue", queue=queue, seconds=HOLD_SECONDS)
-            if not until(lambda: not self._busy(workers), seconds=IDLE_SECONDS):
+            if not wait_until(lambda: not self._busy(workers), seconds=IDLE_SECONDS):
                 raise CannotVerify(f"The workers of {queue} were busy all the time: try again when less is due.")
             yield
         finally:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from conversations.tasks import RINGS_ENOUGH
+from messaging_project.local.processes import wait_until
 from messaging_project.verification.broker import Broker
-from messaging_project.verification.system import CHANNELS, System, until
+from messaging_project.verification.system import CHANNELS, System
 
 PATIENCE_SECONDS = 30.0
 RING_SECONDS = 5.0
@@ -79,7 +80,7 @@ class Verification:
         name, ours = "Message queued to Redis", self.sent["sms"].encode()
         if self.synchronous:
             return Finding(name, False, f"nothing was queued: {SYNCHRONOUS}")
-        lies_there = until(lambda: any(ours in ring for ring in self.broker.rings("sms")), seconds=RING_SECONDS)
+        lies_there = wait_until(lambda: any(ours in ring for ring in self.broker.rings("sms")), seconds=RING_SECONDS)
         rings = len(self.broker.rings("sms"))
         if lies_there:
             return Finding(name, True, f"the list of queue `sms` grew to {rings} and names the message")
@@ -129,7 +130,7 @@ class Verification:
         if not self.workers[channel]:
             return no_worker([channel])
         message_id = self.sent[channel]
-        until(lambda: self.system.message(message_id).get("status") not in WAITING, seconds=PATIENCE_SECONDS)
+        wait_until(lambda: self.system.message(message_id).get("status") not in WAITING, seconds=PATIENCE_SECONDS)
         message = self.system.message(message_id)
         if message.get("status") in ("sent", "delivered"):
             return ""
@@ -159,7 +160,7 @@ class Verification:
         alone = [] if self.synchronous else self.without_worker()
         if alone:
             return Finding(name, False, f"not everything was sent, and so not reported: {no_worker(alone)}")
-        until(lambda: not unreported(), seconds=PATIENCE_SECONDS)
+        wait_until(lambda: not unreported(), seconds=PATIENCE_SECONDS)
         missing = unreported()
         if missing:
             return Finding(

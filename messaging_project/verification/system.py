@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import urllib3
 
+from messaging_project.local.processes import wait_until
 from messaging_project.verification import CannotVerify
 
 TIMEOUT = urllib3.Timeout(connect=5, read=30)
@@ -127,7 +128,7 @@ class System:
         return [
             conversation
             for conversation in [*self.conversations(), *self.left_over()]
-            if not until(lambda it=conversation: self.delete(it), seconds=give_up_at - time.monotonic())  # type: ignore[misc]
+            if not wait_until(lambda it=conversation: self.delete(it), seconds=give_up_at - time.monotonic())  # type: ignore[misc]
         ]
 
     def delete(self, conversation: str) -> bool:
@@ -153,11 +154,3 @@ class System:
         """Up to a hundred conversations that an address takes part in."""
         answer = self.ask("GET", f"/api/v1/conversations/?limit=100&participant={quote(address)}")
         yield from (answer.json or {}).get("conversations", [])
-
-
-def until(condition: Callable[[], Any], *, seconds: float) -> Any:
-    """Ask again and again until the answer is true; the last one."""
-    give_up_at = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < give_up_at:
-        time.sleep(0.1)
-    return found

@@ -17,7 +17,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from conversations.models import Client
-from conversations.models.event import current_snapshot
+from conversations.models.event import snapshot_at_writing
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Subscription(models.Model):
     url = models.CharField("URL", max_length=2048)
     events = ArrayField(models.CharField(max_length=40))
     encrypted_secrets = models.TextField(editable=False)
-    since = models.TextField(db_default=current_snapshot(), editable=False)
+    since = models.TextField(db_default=snapshot_at_writing(), editable=False)
     enabled_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     disabled_at = models.DateTimeField(null=True, blank=True)

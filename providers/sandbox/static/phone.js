@@ -104,7 +104,7 @@ function medium({ url, content_type: type }) {
   return link;
 }
 
-// Twilio's API takes what is no URL, too, so the phone shows it.
+// Browsers are stricter about URLs than what was let in.
 const hostOf = (url) => (URL.canParse(url) ? new URL(url).host : "no URL");
 
 async function send(body, file) {
