@@ -104,9 +104,7 @@ class SmtpAccount:
             async with asyncio.timeout(self._timeout):
                 return await asyncio.wrap_future(told)
         except TimeoutError:
-            if call.give_up():
-                raise NotSent("The mail server did not take the message in time.", code="connect_timeout") from None
-            raise Uncertain("The mail server did not answer in time.", code="timeout") from None
+            raise _late(begun=not call.give_up()) from None
         except asyncio.CancelledError:
             call.give_up()
             raise
@@ -299,6 +297,8 @@ def _in_our_words(error: Exception, call: _Call, message: OutboundMessage) -> Pr
     """The end of a call without acceptance in our words: what was answered to which step, or how far it had come."""
     if isinstance(error, ProviderError):
         return error
+    if isinstance(error.__context__, TimeoutError):  # smtplib reports it as a lost connection
+        error = error.__context__
     if type(error) in (smtplib.SMTPNotSupportedError, smtplib.SMTPException) and call.step in smtp_errors.UNSUPPORTED:
         outcome, code, sentence = smtp_errors.UNSUPPORTED[call.step]
         return outcome(sentence, code=code)
@@ -316,6 +316,12 @@ def _in_our_words(error: Exception, call: _Call, message: OutboundMessage) -> Pr
     return (Uncertain if call.begun else NotSent)("The mail was interrupted in an unexpected way.", code="unexpected")
 
 
+def _late(*, begun: bool) -> ProviderError:
+    if begun:
+        return Uncertain("The mail server did not answer in time.", code="timeout")
+    return NotSent("The mail server did not take the message in time.", code="connect_timeout")
+
+
 def _refused(step: str, code: int, text: bytes | str) -> ProviderError:
     if smtp_errors.is_relay_denied(step, code, text if isinstance(text, bytes) else text.encode()):
         outcome, name, sentence = smtp_errors.RELAY_DENIED
@@ -328,6 +334,8 @@ def _refused(step: str, code: int, text: bytes | str) -> ProviderError:
 
 
 def _broken(error: OSError, step: str) -> ProviderError:
+    if isinstance(error, TimeoutError):
+        return _late(begun=step == "end")
     if step == "end":
         return Uncertain("The connection to the mail server broke before its answer.", code="connection_lost")
     if step in ("connect", "hello", "starttls"):

@@ -89,7 +89,6 @@ UNSUPPORTED: Mapping[str, tuple[type[ProviderError], str, str]] = {
 NO_WAY: Sequence[tuple[type[Exception], str, str]] = (
     (socket.gaierror, "dns", "The mail server's host name could not be resolved."),
     (ssl.SSLError, "tls", "No secure connection to the mail server could be made."),
-    (TimeoutError, "connect_timeout", "The mail server could not be reached in time."),
     (OSError, "connect", "No connection to the mail server could be made."),
 )
 

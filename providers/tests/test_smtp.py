@@ -292,6 +292,13 @@ def test_a_server_that_hangs_is_not_sent_before_the_message_has_left_and_uncerta
     assert told(outcome) == ((Uncertain, "timeout") if step == "end" else (NotSent, "connect_timeout"))
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_the_sockets_own_clock_says_the_same_where_the_calls_is_late(step, monkeypatch):
+    monkeypatch.setattr("providers.smtp.asyncio.timeout", lambda _seconds: asyncio.Timeout(None))
+    outcome = outcome_of(timeout=0.3, **{step: hang})
+    assert told(outcome) == ((Uncertain, "timeout") if step == "end" else (NotSent, "connect_timeout"))
+
+
 def test_a_message_given_up_before_its_last_line_never_leaves(monkeypatch):
     """However late its thread wakes: the server has no whole message that it could deliver."""
     given_up = threading.Event()
