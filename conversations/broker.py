@@ -23,7 +23,7 @@ class Broker:
 
     def __init__(self) -> None:
         self._redis = redis.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=0.5, socket_keepalive=True
+            settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5, socket_keepalive=True
         )
         self._resting_until = 0.0
 
