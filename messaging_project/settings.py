@@ -72,6 +72,8 @@ DATABASES["default"]["OPTIONS"] = {
         "reconnect_timeout": 0,
     },
     "connect_timeout": 5,
+    # Django's own cursors prepare nothing; the one that inserts messages does.
+    "prepare_threshold": 5,
 }
 # A restarted database leaves dead connections in the pool: each is asked before it is used.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True

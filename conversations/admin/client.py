@@ -119,7 +119,7 @@ class ApiKeyAdmin(KeyColumns, CheckedActions, admin.ModelAdmin):
                 good,
                 "revoke",
                 title="Revoke?",
-                warning="Whoever uses one of these keys is answered 401 from now on. It can't be undone:"
+                warning="Whoever uses one of these keys is answered 401 within a second. It can't be undone:"
                 " make new keys first, and let them be used.",
                 yes=f"Revoke {len(good)}",
             )

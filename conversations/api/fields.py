@@ -5,12 +5,14 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
+from functools import cache, cached_property
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.utils import timezone
 from rest_framework import serializers
+from rest_framework.utils.serializer_helpers import BindingDict
 
 from conversations.api.paging import aware
 from providers.fetch import is_name, is_public
@@ -28,6 +30,11 @@ class Shape(serializers.Serializer[Any]):
 
     ignored: tuple[str, ...] = ()
 
+    @cached_property
+    def fields(self) -> BindingDict:
+        """The fields, made once for all bodies of a kind: none keeps anything of a request."""
+        return fields_of(type(self))
+
     def to_internal_value(self, data: Any) -> Any:
         """Return the validated values. Raises a validation error that names every unknown field."""
         self.refuse_unknown(data, {*self.fields.keys(), *self.ignored})
@@ -41,6 +48,15 @@ class Shape(serializers.Serializer[Any]):
         if unknown := sorted(data.keys() - set(known)):
             errors = {name: ["There is no such field."] for name in unknown}
             raise serializers.ValidationError(errors, code="unknown_field")
+
+
+@cache
+def fields_of(shape: type[Shape]) -> BindingDict:
+    """Return the fields of a body, bound to one that is nobody's."""
+    fields = BindingDict(shape())
+    for name, field in shape().get_fields().items():
+        fields[name] = field
+    return fields
 
 
 def flattened(detail: Any, loc: tuple[str | int, ...]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Who may use the API, and with which keys."""
 
 import secrets
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -18,6 +19,8 @@ from conversations.addresses import InvalidAddress, normalise_sender
 PREFIX = "sb_"
 SHOWN_CHARACTERS = 10
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
+REMEMBERED_SECONDS = 1.0
+MOST_REMEMBERED = 10_000
 
 
 class Scope(models.TextChoices):
@@ -107,9 +110,22 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def shown(self, key: str) -> "ApiKey | None":
         """Return the row of a key that somebody shows, with its client; None if there is no such key.
 
-        It is found by its digest: how long that takes tells nothing about any key.
+        It is found by its digest: how long that takes tells nothing about any key. A key that was found is remembered
+        for a second, so that a change to it or to its client may take that long to be seen everywhere.
         """
-        return self.select_related("client").filter(digest=digest_of(key)).first()
+        digest = digest_of(key)
+        forgotten_at, row = _remembered.get(digest, (0.0, None))
+        if time.monotonic() < forgotten_at:
+            return row
+        row = self.select_related("client").filter(digest=digest).first()
+        if row is not None:
+            if len(_remembered) >= MOST_REMEMBERED:
+                _remembered.clear()
+            _remembered[digest] = (time.monotonic() + REMEMBERED_SECONDS, row)
+        return row
+
+
+_remembered: dict[str, tuple[float, "ApiKey"]] = {}
 
 
 def digest_of(key: str) -> str:
@@ -161,3 +177,4 @@ class ApiKey(models.Model):
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at > USE_IS_NOTED_EVERY:
             ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
+            self.last_used_at = now

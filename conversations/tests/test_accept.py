@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from conversations.models import Conversation, Message
@@ -23,6 +23,16 @@ def test_a_message_is_saved_with_its_conversation_and_first_event(accept):
 def test_accepting_is_one_statement(accept, django_assert_num_queries):
     with django_assert_num_queries(1):
         accept()
+
+
+def test_a_connection_plans_the_insert_once_for_all_messages_alike(accept):
+    for number in range(3):
+        accept(recipient=f"+1555765432{number}")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT generic_plans + custom_plans FROM pg_prepared_statements WHERE statement ~ 'accepted AS'"
+        )
+        assert cursor.fetchall() == [(3,)]
 
 
 def test_what_accept_returns_is_what_stands_in_the_database(accept):

@@ -1,6 +1,7 @@
 """Who may use the API, what they may do, and what they see."""
 
 import re
+import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -88,6 +89,17 @@ def test_a_disabled_clients_keys_are_no_good(client, shop):
     assert by(key, client).json()["code"] == "client_disabled"
 
 
+def test_a_key_is_remembered_for_a_second_and_no_longer(client, shop, monkeypatch, django_assert_num_queries):
+    key = key_of(shop)
+    assert by(key, client).status_code == 200
+    with django_assert_num_queries(0):
+        assert ApiKey.objects.shown(key) is not None
+    Client.objects.update(disabled_at=timezone.now())
+    a_second_later = time.monotonic() + 1
+    monkeypatch.setattr("conversations.models.client.time.monotonic", lambda: a_second_later)
+    assert by(key, client).status_code == 401
+
+
 def test_a_wrong_key_is_wrong_on_a_developers_machine_too(client, settings):
     settings.TRUST_LOCAL_REQUESTS = True
     assert by("sb_nobody", client).status_code == 401
@@ -141,7 +153,8 @@ def test_every_method_of_the_api_names_its_scope():
             assert served == set(view.scopes), view.__name__
 
 
-def test_use_is_noted_once_a_minute(client, shop, django_assert_max_num_queries):
+def test_use_is_noted_once_a_minute(client, shop, monkeypatch):
+    monkeypatch.setattr("conversations.models.client.REMEMBERED_SECONDS", 0)
     key = key_of(shop)
     by(key, client)
     noted = ApiKey.objects.get().last_used_at
@@ -239,7 +252,8 @@ def test_the_command_makes_nothing_of_what_can_not_be(arguments):
     assert not Client.objects.exists()
 
 
-def test_staff_make_a_key_see_it_once_and_revoke_it(admin_client, client, shop):
+def test_staff_make_a_key_see_it_once_and_revoke_it(admin_client, client, shop, monkeypatch):
+    monkeypatch.setattr("conversations.models.client.REMEMBERED_SECONDS", 0)
     form = {"client": shop.pk, "scopes": ["messages:read"], "expires_at_0": "", "expires_at_1": ""}
     page = admin_client.post("/admin/conversations/apikey/add/", form, follow=True).content.decode()
     key = re.search(r"sb_[A-Za-z0-9_-]{43}", page)[0]
@@ -247,7 +261,7 @@ def test_staff_make_a_key_see_it_once_and_revoke_it(admin_client, client, shop):
     assert key not in admin_client.get("/admin/conversations/apikey/").content.decode()
     row = ApiKey.objects.get()
     revoke = {"action": "revoke", "_selected_action": [row.pk]}
-    assert "answered 401 from now on" in admin_client.post("/admin/conversations/apikey/", revoke).content.decode()
+    assert "answered 401 within a second" in admin_client.post("/admin/conversations/apikey/", revoke).content.decode()
     assert by(key, client).status_code == 200
     admin_client.post("/admin/conversations/apikey/", {**revoke, "confirmed": "yes"})
     assert by(key, client).json()["code"] == "key_revoked"
