@@ -56,7 +56,7 @@ reset: $(INSTALLED) ## delete var/: the local database, queues, ledger and gener
 	@$(LOCAL) reset
 
 test: $(INSTALLED) ## run the tests, against a real PostgreSQL and a real Valkey of their own
-	.venv/bin/pytest
+	.venv/bin/pytest -n 2 --dist loadgroup
 
 drill: $(INSTALLED) ## break everything once and compare the books, within half an hour; DRILL=name SEED=n for one
 	@.venv/bin/python -m messaging_project.drills $(DRILL) $(if $(SEED),--seed $(SEED))

@@ -23,6 +23,8 @@ from messaging_project.local.settings_file import setting_names, signing_keys
 
 SERVER_URLS = ("DATABASE_URL", "REDIS_URL")
 ASKS_FOR_HELP = {"-h", "--help", "-V", "--version"} & set(sys.argv)
+# With `-n` this process runs no test itself: each of those that do has servers of its own.
+HANDS_OUT = "-n" in sys.argv and "PYTEST_XDIST_WORKER" not in os.environ
 
 place = Path(tempfile.mkdtemp(prefix="switchboard-tests-"))
 place.chmod(0o711)  # as root, PostgreSQL runs as nobody, who has to pass through
@@ -82,9 +84,12 @@ if "messaging_project.settings" in sys.modules:
 SERVERS_WERE_GIVEN = {name: bool(os.environ.get(name)) for name in SERVER_URLS}
 atexit.register(stop_servers)
 choose_settings()
-if not ASKS_FOR_HELP:
+if not (ASKS_FOR_HELP or HANDS_OUT):
     start_servers()
 django.setup()
+if HANDS_OUT:  # those that run the tests read the settings when their own servers are up
+    del os.environ["DJANGO_SETTINGS_MODULE"]
+    os.environ["PYTHONHASHSEED"] = "0"  # they have to agree on the order of what is parametrised with a set
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -92,6 +97,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let the tests reach the servers that they were given, wherever those are."""
     hosts = [urlsplit(os.environ[name]).hostname for name in SERVER_URLS if SERVERS_WERE_GIVEN[name]]
     config.option.allow_hosts = ",".join([config.option.allow_hosts, *filter(None, hosts)])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares something dear: the tests of one file, and all those of the one stack and browser."""
+    for item in items:
+        shares_stack = {"stack", "browser"} & set(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("stack" if shares_stack else item.path.name))
 
 
 def pytest_unconfigure() -> None:
