@@ -19,7 +19,6 @@ from django.utils import timezone
 
 from conversations.delivery import event_loop
 from conversations.models import Message, MessageEvent
-from conversations.models.report import take_report
 from conversations.models.status import Status
 from providers import routes
 from providers.base import DeliveryReport, FoundMessage, Provider
@@ -220,8 +219,7 @@ def give_out(doubts: Sequence[Message], unowned: Sequence[FoundMessage]) -> Coun
     """Give each doubt one of the provider's messages, oldest first; send those again for which there is none left."""
     tally: Counter[str] = Counter()
     for twin, found in zip(doubts, unowned, strict=False):
-        take_found(twin, found)
-        tally[twin.status] += 1
+        tally[take_found(twin, found)] += 1
     for twin in doubts[len(unowned) :]:
         tally[send_again(twin, "The provider holds fewer of these messages than there were calls.")] += 1
     if len(unowned) > len(doubts):
@@ -229,11 +227,12 @@ def give_out(doubts: Sequence[Message], unowned: Sequence[FoundMessage]) -> Coun
     return tally
 
 
-def take_found(message: Message, found: FoundMessage) -> None:
-    """Let a doubt end as what the provider's records say became of it."""
+def take_found(message: Message, found: FoundMessage) -> str:
+    """Let a doubt end as what the provider's records say became of it; return that."""
     status = found.report.status or "sent"
     report = replace(found.report, message_id=message.pk, attempt=message.attempts, status=status)
-    take_report(message, report, found.created_at)
+    Message.objects.apply_report(message.provider, report, received_at=found.created_at)
+    return status
 
 
 def note_absence(doubts: Sequence[Message], looked: Message) -> Counter[str]:

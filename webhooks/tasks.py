@@ -8,6 +8,7 @@ from celery import shared_task
 
 from webhooks import telling
 from webhooks.models import Delivery, Receipt
+from webhooks.models.receipt import applied_at_once
 
 SWEEP_BATCH = 200
 # A sweep that is silent for longer is taken for a dead one; what is left waits for the next.
@@ -30,11 +31,11 @@ def sweep() -> str:
 def apply_due() -> int:
     """Apply what is due, for some seconds at most; return how many."""
     give_up_at, count = time.monotonic() + SWEEP_SECONDS, 0
-    for receipt in Receipt.objects.due()[:SWEEP_BATCH]:
+    for some in applied_at_once(Receipt.objects.due()[:SWEEP_BATCH]):
         if time.monotonic() > give_up_at:
             break
-        receipt.apply()
-        count += 1
+        Receipt.objects.apply(some)
+        count += len(some)
     return count
 
 

@@ -95,8 +95,7 @@ class CallbackView(APIView):
         except StorageAway:
             raise StorageUnavailable from None  # providers come again after a 503
         if len(body) <= APPLIED_AT_ONCE_BYTES or not parts[0].body:
-            for receipt in receipts[:APPLIED_AT_ONCE]:
-                receipt.apply()
+            Receipt.objects.apply(receipts[:APPLIED_AT_ONCE])
 
     def account(self, request: Request) -> Provider:
         """Return the account that `?p=` names, the first of this provider without it. Raises `PermissionDenied`."""

@@ -1,17 +1,22 @@
 """What providers say became of messages."""
 
+import json
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
+from conversations.models import statements
+from conversations.models.conversation import channel_type_of
 from conversations.models.doubt import REPORT_STEPS
-from conversations.models.event import MessageEvent
 from conversations.models.intervention import InterventionQuerySet
 from conversations.models.status import MOVES, RAISED_BY_AN_EARLIER_ATTEMPT, Status
-from providers.base import DeliveryReport
+from providers.base import DeliveryReport, OptOutReason
 
 if TYPE_CHECKING:
     from conversations.models.message import Message
@@ -19,66 +24,142 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedReport:
+    """A report, the account that it came from, and when it came, for where the report itself has no time."""
+
+    account: str
+    report: DeliveryReport
+    received_at: datetime
+
+
+@dataclass(slots=True)
+class News:
+    """What reports make of messages whose rows are locked, as long as it is not written.
+
+    `events` are the lines of the timelines in their order, with their text: by message, status, attempt and code.
+    """
+
+    changed: dict[UUID, "Message"] = field(default_factory=dict)
+    events: dict[tuple[UUID, str, int, str], str] = field(default_factory=dict)
+    opt_outs: list[tuple["Message", OptOutReason, datetime]] = field(default_factory=list)
+
+    def note(self, message: "Message", status: str, attempt: int, code: str, detail: str) -> None:
+        """Add a line to a timeline, unless it is there."""
+        self.events.setdefault((message.pk, status[:30], attempt, code[:50]), detail[:500])
+
+    def says_delivered_by_another(self, message: "Message", attempt: int) -> bool:
+        """Say whether another attempt than this one is among the news as delivered."""
+        delivered = (key for key in self.events if key[:2] == (message.pk, Status.DELIVERED))
+        return any(other != attempt for _, _, other, _ in delivered)
+
+    def write(self) -> None:
+        """Write all of it: rows and lines by one statement, who opted out one by one, in one order of pairs, so that
+        no two who write can block each other for ever.
+        """
+        if self.changed or self.events:
+            rows = [{"id": each.pk, **changes_of(each)} for each in self.changed.values()]
+            told = enumerate(self.events.items())
+            lines = [dict(zip(statements.LINE, (place, *key, text), strict=True)) for place, (key, text) in told]
+            with connection.cursor() as cursor:
+                cursor.execute(statements.RECORD_REPORTS, {"rows": as_json(rows), "lines": as_json(lines)})
+        for message, reason, at in sorted(self.opt_outs, key=lambda each: pair_of(each[0])):
+            message.opt_recipient_out(reason, at)
+
+
+def pair_of(message: "Message") -> tuple[str, str, str]:
+    """Return what an opt-out of the recipient is about."""
+    return channel_type_of(message.type), message.sender.lower(), message.recipient.lower()
+
+
+def as_json(rows: Sequence[object]) -> str:
+    """Return rows as a statement takes them apart."""
+    return json.dumps(rows, default=str)
+
+
+def changes_of(message: "Message") -> dict[str, object]:
+    """Return the columns that a report may change."""
+    return {name: getattr(message, name) for name in statements.CHANGED_BY_REPORTS}
+
+
 class ReportQuerySet(InterventionQuerySet):
-    """How a report finds its message."""
+    """How reports find their messages."""
 
     def apply_report(self, provider: str, report: DeliveryReport, *, received_at: datetime | None = None) -> bool:
-        """Let a provider's report take effect; return False if no message of ours is meant.
+        """Let one report take effect; see `apply_reports`. `received_at` is now by default."""
+        received = ReceivedReport(account=provider, report=report, received_at=received_at or timezone.now())
+        return self.apply_reports([received])[0]
 
-        Any order and any number of repetitions end in the same row. What changes no status is an event in the
-        timeline; `received_at` (now) stands in for the time where the report has none.
+    def apply_reports(self, received: Sequence[ReceivedReport]) -> list[bool]:
+        """Let providers' reports take effect in this order, all or none; say of each if a message of ours is meant.
+
+        Any order and any number of repetitions end in the same rows. What changes no status is an event in the
+        timeline. However many there are, the messages are locked by one statement, in the order of their ids, and
+        written by another.
         """
-        with transaction.atomic():
-            message = self._reported_on(provider, report)
-            if message is None:
-                return False
-            take_report(message, report, received_at or timezone.now())
-            return True
+        if not received:
+            return []
+        news = News()
+        with transaction.atomic(savepoint=False):
+            meant = self._reported_on(received)
+            for message, each in zip(meant, received, strict=True):
+                if message is not None:
+                    take_report(news, message, each)
+            news.write()
+        return [message is not None for message in meant]
 
-    def _reported_on(self, provider: str, report: DeliveryReport) -> "Message | None":
-        outbound = self.filter(direction="outbound").select_for_update()
-        if report.message_id is not None:
-            message = outbound.filter(pk=report.message_id).first()
-            return message if message and message.may_have_been_offered_to(provider) else None
-        if not report.provider_message_id:
-            return None
-        return outbound.filter(provider=provider, provider_message_id=report.provider_message_id).first()
+    def _reported_on(self, received: Sequence[ReceivedReport]) -> list["Message | None"]:
+        """Lock the messages that are meant; return that of each report."""
+        unnamed = [each for each in received if each.report.message_id is None]
+        told = {
+            "ids": [each.report.message_id for each in received if each.report.message_id],
+            "accounts": [each.account for each in unnamed],
+            "provider_ids": [each.report.provider_message_id for each in unnamed],
+        }
+        found = list(self.raw(statements.LOCK_REPORTED_ON, told))
+        by_id = {message.pk: message for message in found}
+        by_provider = {(each.provider, each.provider_message_id): each for each in found if each.provider_message_id}
+
+        def meant(each: ReceivedReport) -> "Message | None":
+            if each.report.message_id is None:
+                return by_provider.get((each.account, each.report.provider_message_id))
+            message = by_id.get(each.report.message_id)
+            return message if message and message.may_have_been_offered_to(each.account) else None
+
+        return [meant(each) for each in received]
 
 
-def take_report(message: "Message", report: DeliveryReport, received_at: datetime) -> None:
-    """Move as the report says, if it may, and record it once. The row must be locked by the caller."""
-    attempt, at = report.attempt or message.attempts, report.occurred_at or received_at
-    moves = report.status is not None and may_move(message, Status(report.status), attempt)
+def take_report(news: News, message: "Message", received: ReceivedReport) -> None:
+    """Move a message as a report says, if it may, and note it once. Its row is locked, and written with the news."""
+    report = received.report
+    attempt, at = report.attempt or message.attempts, report.occurred_at or received.received_at
+    moves = report.status is not None and may_move(news, message, Status(report.status), attempt)
     if moves:
         move_as_reported(message, report)
     if report.status is not None and (moves or attempt == message.attempts):
         note_time(message, Status(report.status), at)
-        message.save()
-    if attempt == message.attempts and not message.provider_message_id:
-        keep_provider_message_id(message, report.provider_message_id)
+        news.changed[message.pk] = message
+    if attempt == message.attempts and report.provider_message_id and not message.provider_message_id:
+        keep_provider_message_id(news, message, report.provider_message_id)
     if report.opt_out is not None:
-        message.opt_recipient_out(report.opt_out, at)
-    message.events.get_or_create(
-        status=(report.status or report.provider_status)[:30],
-        attempt=attempt,
-        evidence=MessageEvent.Evidence.REPORTED,
-        code=report.error_code[:50],
-        defaults={"detail": (report.error_message or f"The provider says: {report.provider_status}.")[:500]},
-    )
+        news.opt_outs.append((message, report.opt_out, at))
+    detail = report.error_message or f"The provider says: {report.provider_status}."
+    news.note(message, report.status or report.provider_status, attempt, report.error_code, detail)
 
 
-def may_move(message: "Message", status: Status, attempt: int) -> bool:
+def may_move(news: News, message: "Message", status: Status, attempt: int) -> bool:
     """Say whether a report on an attempt may move a message to a status."""
     if attempt != message.attempts:
         return status == Status.DELIVERED and message.status in RAISED_BY_AN_EARLIER_ATTEMPT
-    if message.status == Status.DELIVERED and was_delivered_by_another(message, attempt):
+    if message.status not in MOVES[status]:
         return False
-    return message.status in MOVES[status]
+    return message.status != Status.DELIVERED or not was_delivered_by_another(news, message, attempt)
 
 
-def was_delivered_by_another(message: "Message", attempt: int) -> bool:
+def was_delivered_by_another(news: News, message: "Message", attempt: int) -> bool:
     """Say whether another attempt than this one is known to have arrived."""
-    return message.events.filter(status=Status.DELIVERED).exclude(attempt=attempt).exists()
+    others = message.events.filter(status=Status.DELIVERED).exclude(attempt=attempt)
+    return news.says_delivered_by_another(message, attempt) or others.exists()
 
 
 def move_as_reported(message: "Message", report: DeliveryReport) -> None:
@@ -99,17 +180,12 @@ def note_time(message: "Message", status: Status, at: datetime) -> None:
         message.failed_at = min(message.failed_at or at, at)
 
 
-def keep_provider_message_id(message: "Message", provider_message_id: str) -> None:
+def keep_provider_message_id(news: News, message: "Message", provider_message_id: str) -> None:
     """Keep the provider's id, unless another message has it: then that is an event, and the report stands."""
-    try:
-        with transaction.atomic():
-            type(message).objects.filter(pk=message.pk).update(provider_message_id=provider_message_id)
-    except IntegrityError:
+    if type(message).objects.owns(message.provider, provider_message_id):
         logger.error("message %s: the provider named another message's id", message.pk)
-        message.events.create(
-            status=message.status,
-            attempt=message.attempts,
-            evidence=MessageEvent.Evidence.REPORTED,
-            code="provider_id_taken",
-            detail="The provider named an id that another message has.",
-        )
+        detail = "The provider named an id that another message has."
+        news.note(message, message.status, message.attempts, "provider_id_taken", detail)
+    else:
+        message.provider_message_id = provider_message_id
+        news.changed[message.pk] = message

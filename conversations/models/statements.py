@@ -270,6 +270,61 @@ event AS (
 )
 SELECT id FROM moved UNION ALL SELECT id FROM outrun"""
 
+# What a report may change of a message, and a line of a timeline, as jsonb_to_recordset reads them.
+CHANGED_BY_REPORTS = {
+    "status": "text",
+    "provider_message_id": "text",
+    "next_attempt_at": "timestamptz",
+    "lease_expires_at": "timestamptz",
+    "settle_at": "timestamptz",
+    "report_due_at": "timestamptz",
+    "error_code": "text",
+    "error_message": "text",
+    "sent_at": "timestamptz",
+    "delivered_at": "timestamptz",
+    "failed_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+LINE = {
+    "place": "integer",
+    "message_id": "uuid",
+    "status": "text",
+    "attempt": "integer",
+    "code": "text",
+    "detail": "text",
+}
+
+# A statement of its own, so that the next one sees every line that others wrote before the locks were ours.
+LOCK_REPORTED_ON = """
+SELECT id, {columns}
+FROM conversations_message
+WHERE direction = 'outbound' AND id = ANY(%(ids)s::uuid[] || ARRAY(
+    SELECT id FROM unnest(%(accounts)s::text[], %(provider_ids)s::text[]) AS told (account, provider_id)
+    JOIN conversations_message AS m ON m.provider = account AND m.provider_message_id = provider_id
+    WHERE m.provider_message_id <> ''))
+ORDER BY id FOR UPDATE""".replace(
+    "{columns}", ", ".join((*CHANGED_BY_REPORTS, "attempts", "provider", "sender", "recipient", "type", "test"))
+)
+
+_RECORD = """
+WITH changed AS (
+    UPDATE conversations_message AS m SET {changes}
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (id uuid, {columns}) WHERE m.id = r.id
+)
+INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail)
+SELECT message_id, status, 'reported', attempt, code, detail
+FROM jsonb_to_recordset(%(lines)s::jsonb) AS line ({line})
+WHERE NOT EXISTS (
+    SELECT FROM conversations_messageevent AS said
+    WHERE said.message_id = line.message_id AND said.status = line.status AND said.attempt = line.attempt
+      AND said.evidence = 'reported' AND said.code = line.code)
+ORDER BY place"""
+RECORD_REPORTS = _RECORD.format(
+    changes=", ".join(f"{name} = r.{name}" for name in CHANGED_BY_REPORTS),
+    columns=", ".join(f"{name} {kind}" for name, kind in CHANGED_BY_REPORTS.items()),
+    line=", ".join(f"{name} {kind}" for name, kind in LINE.items()),
+)
+
 DOUBT_EXPIRED_LEASES = """
 WITH late AS MATERIALIZED (
     SELECT id FROM conversations_message WHERE status = 'sending' AND lease_expires_at <= statement_timestamp()

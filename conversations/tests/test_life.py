@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from conversations.models import Message
 from conversations.models.outcome import Outcome
+from conversations.models.report import ReceivedReport
 from conversations.models.status import MOVES, Status
 from conversations.tests.conftest import claim, somebody_waits_for_a_lock
 from providers.base import DeliveryReport
@@ -166,19 +167,35 @@ def test_what_one_attempt_delivered_no_other_attempt_takes_back(sending, order):
     assert sending.status == "delivered"
 
 
+@pytest.mark.parametrize("order", [[1, 2], [2, 1]])
+def test_nor_where_both_are_told_at_once(sending, order):
+    record(sending, Status.PENDING, retry_in=0)
+    claim("sms")
+    usual = {"provider_message_id": "SM1", "provider_status": "?", "message_id": sending.pk}
+    told = {1: "delivered", 2: "undelivered"}
+    reports = [DeliveryReport(**usual, status=told[attempt], attempt=attempt) for attempt in order]
+    now = timezone.now()
+    received = [ReceivedReport(account="twilio", report=each, received_at=now) for each in reports]
+    assert Message.objects.apply_reports(received) == [True, True]
+    sending.refresh_from_db()
+    assert sending.status == "delivered"
+
+
 @pytest.mark.django_db(transaction=True)
-def test_two_reports_at_once_end_as_if_one_had_come_first(accept):
+@pytest.mark.parametrize("later", ["sent", "delivered"])
+def test_two_reports_at_once_end_as_if_one_had_come_first(accept, later):
     accept()
     [message] = claim("sms")
     with ThreadPoolExecutor(1) as another:
         with transaction.atomic():
             report(message, "delivered")
-            waiting = another.submit(lambda: (report(Message(pk=message.pk), "sent"), connections.close_all()))
+            waiting = another.submit(lambda: (report(Message(pk=message.pk), later), connections.close_all()))
             while not somebody_waits_for_a_lock():
                 pass
         waiting.result()
     message.refresh_from_db()
     assert message.status == "delivered"
+    assert timeline(message).count(("delivered", "reported")) == 1
 
 
 def test_words_longer_than_their_column_are_cut_and_not_lost(sending):

@@ -1,5 +1,7 @@
 """Test clients: what they send, hear and see never meets what is real."""
 
+from uuid import UUID
+
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
@@ -160,7 +162,7 @@ def test_a_mail_through_the_sandbox_joins_no_real_thread_whatever_it_names(accep
 
 def test_the_sandbox_says_nothing_about_real_messages(accept, tester):
     real, of_test = accept(), tester("post", "messages/send", {**SMS, "to": "+15550000002"}).json()["id"]
-    for message_id, known in ((real.pk, False), (of_test, True)):
+    for message_id, known in ((real.pk, False), (UUID(of_test), True)):
         report = DeliveryReport(
             provider_message_id="SM9", status="delivered", provider_status="delivered", message_id=message_id, attempt=0
         )

@@ -1,5 +1,6 @@
 """What came through the doors."""
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -10,13 +11,14 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, OperationalError, models, transaction
+from django.db import DatabaseError, OperationalError, connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from conversations.models import Message
 from conversations.models.media import is_deleted
+from conversations.models.report import ReceivedReport
 from conversations.receiving import receive
 from providers import routes
 from providers.base import CallbackPart, Provider
@@ -26,6 +28,33 @@ logger = logging.getLogger(__name__)
 
 TRIED_FOR = timedelta(days=1)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 3600
+
+PART = ("kind", "dedupe_key", "payload", "body")
+
+# Numbered as they came, which is the order in which they take effect; inserted in the order of their keys, so that no
+# two of the same callbacks in another order can block each other for ever.
+KEEP = """
+WITH part AS MATERIALIZED (
+    SELECT nextval('webhooks_receipt_id_seq') AS id, kind, dedupe_key, payload, body
+    FROM jsonb_to_recordset(%(parts)s::jsonb) AS p (kind text, dedupe_key text, payload jsonb, body text)
+)
+INSERT INTO webhooks_receipt (
+    id, provider, kind, dedupe_key, payload, body, verified, backfilled, result, attempts, error)
+SELECT id, %(provider)s, kind, dedupe_key, payload, body, %(verified)s, %(backfilled)s, '', 0, ''
+FROM part ORDER BY dedupe_key, id
+ON CONFLICT (dedupe_key) DO NOTHING
+RETURNING dedupe_key, id, received_at"""
+
+# Closed before they take effect, in the same transaction: of two who apply the same receipt one finds nothing to do.
+TAKE = """
+UPDATE webhooks_receipt AS receipt
+SET result = 'applied', applied_at = COALESCE(applied_at, statement_timestamp()), next_attempt_at = NULL, error = ''
+FROM (
+    SELECT id FROM webhooks_receipt WHERE id = ANY(%(ids)s) AND next_attempt_at <= statement_timestamp()
+    ORDER BY id FOR UPDATE SKIP LOCKED
+) AS due
+WHERE receipt.id = due.id
+RETURNING receipt.id"""
 
 
 class StorageAway(Exception):
@@ -38,18 +67,24 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def keep(
         self, provider: str, parts: Sequence[CallbackPart], *, verified: bool, backfilled: bool = False
     ) -> list["Receipt"]:
-        """Store what a callback says; return those receipts among them that have not taken effect yet.
+        """Store what a callback says, by one statement; return the receipts of what had not come before, in its order.
 
-        From here on it can't be lost. What came before is not stored twice. Raises `StorageAway`.
+        From here on it can't be lost. What came before is not stored twice, and takes effect by who stored it, or by
+        the sweep. Raises `StorageAway`.
         """
-        keys = [part.dedupe_key for part in parts]
         receipts = [Receipt.of_part(provider, part, verified) for part in parts]
-        for receipt in receipts:
-            receipt.backfilled = backfilled
-        self.bulk_create(receipts, ignore_conflicts=True)
+        told = json.dumps([{name: getattr(each, name) for name in PART} for each in receipts], default=str)
+        values = {"provider": provider, "verified": verified, "backfilled": backfilled, "parts": told}
+        with connection.cursor() as cursor:
+            cursor.execute(KEEP, values)
+            stored = {key: numbers for key, *numbers in cursor.fetchall()}
         self._remove_bodies_of_repetitions(receipts)
-        waiting = self.filter(dedupe_key__in=keys, result=Receipt.Result.WAITING, applied_at=None)
-        return list(waiting.order_by("id"))
+        new = []
+        for receipt in receipts:
+            if numbers := stored.pop(receipt.dedupe_key, None):
+                receipt.pk, receipt.received_at = numbers
+                new.append(receipt)
+        return new
 
     def _remove_bodies_of_repetitions(self, receipts: Sequence["Receipt"]) -> None:
         """Delete what was stored for callbacks that were known already; what is known is never replaced."""
@@ -69,8 +104,8 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         logger.warning("%s: a callback was too large to be read", provider)
 
     def due(self) -> "ReceiptQuerySet":
-        """Return what has to be tried (again) now, longest due first."""
-        return self.filter(next_attempt_at__lte=timezone.now()).order_by("next_attempt_at")
+        """Return what has to be tried (again) now, longest due first, what came together in its order."""
+        return self.filter(next_attempt_at__lte=timezone.now()).order_by("next_attempt_at", "id")
 
     def forget_old(self, limit: int) -> int:
         """Delete up to `limit` settled receipts past RECEIPT_RETENTION_DAYS, their mails included; return how many."""
@@ -79,6 +114,30 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         forgotten = [pk for pk, name in old.values_list("pk", "body") if not name or is_deleted(name)]
         return self.filter(pk__in=forgotten).delete()[0]
 
+    def apply(self, receipts: Sequence["Receipt"]) -> None:
+        """Let these take effect, each once. Never raises.
+
+        All that can take effect at once does, or nothing of it; then each is tried by itself, so that none keeps
+        another from counting. What fails by itself is due again later.
+        """
+        for some in applied_at_once(receipts):
+            try:
+                self._apply_at_once(some)
+            except Exception as error:
+                if len(some) == 1:
+                    some[0].try_again_later(error)
+                    continue
+                logger.warning("%s receipts could not be applied at once: %s", len(some), type(error).__name__)
+                for each in some:
+                    self.apply([each])
+
+    @transaction.atomic
+    def _apply_at_once(self, receipts: Sequence["Receipt"]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(TAKE, {"ids": [each.pk for each in receipts]})
+            taken = {pk for (pk,) in cursor.fetchall()}
+        take_effect([each for each in receipts if each.pk in taken])
+
     def apply_again(self) -> Counter[str]:
         """Let these take effect anew, now; return how many stand with which result then. What already took effect
         changes nothing.
@@ -86,7 +145,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         results: Counter[str] = Counter()
         for receipt in self.order_by("id").iterator(chunk_size=500):
             self.filter(pk=receipt.pk).update(next_attempt_at=Now())
-            receipt.apply()
+            Receipt.objects.apply([receipt])
             receipt.refresh_from_db(fields=["result"])
             results[receipt.get_result_display()] += 1
         return results
@@ -155,46 +214,15 @@ class Receipt(models.Model):
         """The folder that a body lies in."""
         return f"receipts/{self.dedupe_key.replace(':', '/')}"
 
-    def apply(self) -> None:
-        """Let it take effect, once, in a transaction of its own. Never raises: what fails is due again later."""
+    def receive(self, account: Provider) -> None:
+        """Let a message that came in be one of ours, unless it can't be read."""
         try:
-            with transaction.atomic():
-                due = Receipt.objects.select_for_update(skip_locked=True).filter(next_attempt_at__lte=Now())
-                receipt = due.filter(pk=self.pk).first()
-                if receipt is not None:
-                    receipt._take_effect()
-        except DatabaseError as error:
-            # What PostgreSQL says of an error quotes the row, and a row holds what no log may hold.
-            logger.error("receipt %s could not be applied: %s", self.pk, type(error).__name__)
-            self._try_again_later(type(error).__name__)
-        except Exception as error:
-            logger.exception("receipt %s could not be applied", self.pk)
-            self._try_again_later(type(error).__name__)
-
-    def _take_effect(self) -> None:
-        provider = routes.account_named(self.provider)
-        if provider is None or self.kind not in ("status", "inbound"):
-            self._close(Receipt.Result.KEPT)
-        elif self.kind == "inbound":
-            self._receive(provider)
-        elif Message.objects.apply_report(
-            self.provider, provider.read_report(self.payload), received_at=self.received_at
-        ):
-            self._close(Receipt.Result.APPLIED)
-        else:
-            self.result = Receipt.Result.ORPHAN
-            self._postpone()
-            self.save(update_fields=["result", "attempts", "next_attempt_at"])
-
-    def _receive(self, provider: Provider) -> None:
-        try:
-            inbound = provider.read_inbound(self.payload, self._read_body())
+            inbound = account.read_inbound(self.payload, self._read_body())
         except UnreadableCallback as error:
             # Reading it again would not read better; what came stays here for a person.
-            self._close(Receipt.Result.KEPT, error=str(error)[:200])
+            Receipt.objects.filter(pk=self.pk).update(result=self.Result.KEPT, error=str(error)[:200])
         else:
             receive(self.provider, inbound, self.received_at)
-            self._close(Receipt.Result.APPLIED)
 
     def _read_body(self) -> bytes:
         if not self.body:
@@ -202,27 +230,56 @@ class Receipt(models.Model):
         with self.body.open() as file:
             return bytes(file.read())
 
-    def _close(self, result: Result, *, error: str = "") -> None:
-        self.result, self.next_attempt_at, self.error = result, None, error
-        self.applied_at = self.applied_at or timezone.now()
-        self.save(update_fields=["result", "applied_at", "next_attempt_at", "error"])
-
-    def _postpone(self) -> None:
+    def postpone(self) -> None:
         """Come due again after a doubling pause, for a day: a message may be restored or written late."""
         self.attempts += 1
         now = timezone.now()
         pause = min(FIRST_PAUSE_SECONDS * 2 ** (self.attempts - 1), LONGEST_PAUSE_SECONDS)
         self.next_attempt_at = now + timedelta(seconds=pause) if now < self.received_at + TRIED_FOR else None
 
-    def _try_again_later(self, error: str) -> None:
+    def try_again_later(self, error: Exception) -> None:
+        """Write down why it could not be applied, and come due again."""
+        # What PostgreSQL says of an error quotes the row, and a row holds what no log may hold.
+        told = None if isinstance(error, DatabaseError) else error
+        self.error = type(error).__name__
+        logger.error("receipt %s could not be applied: %s", self.pk, self.error, exc_info=told)
         try:
-            self._postpone()
-            self.error = error
+            self.postpone()
             if self.next_attempt_at is None:
                 self.result = Receipt.Result.FAILED
             self.save(update_fields=["attempts", "next_attempt_at", "error", "result"])
         except OperationalError:
             logger.warning("receipt %s stays due: the database is away", self.pk)
+
+
+def applied_at_once(receipts: Sequence[Receipt]) -> list[list[Receipt]]:
+    """Part receipts into what takes effect together: each message that came in by itself, as long as mails can be, and
+    first all else.
+    """
+    others = [each for each in receipts if each.kind != "inbound"]
+    return [*([others] if others else []), *([each] for each in receipts if each.kind == "inbound")]
+
+
+def take_effect(receipts: Sequence[Receipt]) -> None:
+    """Let receipts take effect that are taken, all reports on messages at once; write down of which none came."""
+    kept, told, reports = list[Receipt](), list[Receipt](), list[ReceivedReport]()
+    for each in receipts:
+        account = routes.account_named(each.provider)
+        if account is None or each.kind not in ("status", "inbound"):
+            kept.append(each)
+        elif each.kind == "inbound":
+            each.receive(account)
+        else:
+            report = account.read_report(each.payload)
+            told.append(each)
+            reports.append(ReceivedReport(account=each.provider, report=report, received_at=each.received_at))
+    are_ours = Message.objects.apply_reports(reports)
+    orphans = [each for each, is_ours in zip(told, are_ours, strict=True) if not is_ours]
+    for each in orphans:
+        each.result = Receipt.Result.ORPHAN
+        each.postpone()
+    Receipt.objects.filter(pk__in=[each.pk for each in kept]).update(result=Receipt.Result.KEPT)
+    Receipt.objects.bulk_update(orphans, ["result", "applied_at", "attempts", "next_attempt_at"])
 
 
 class RefusalQuerySet(models.QuerySet["Refusal"]):

@@ -211,7 +211,7 @@ def test_a_receipt_that_took_effect_is_never_applied_again(client, sent, monkeyp
     twilio(client, sent.pk)
     monkeypatch.setattr("conversations.models.report.take_report", lambda *_: 1 / 0)
     receipt = Receipt.objects.get()
-    receipt.apply()
+    Receipt.objects.apply([receipt])
     receipt.refresh_from_db()
     assert (receipt.result, receipt.error) == ("applied", "")
 

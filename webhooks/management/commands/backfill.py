@@ -46,8 +46,7 @@ class Command(BaseCommand):
     def apply(self, account: Provider, parts: Sequence[CallbackPart]) -> Counter[str]:
         """Let facts take effect as if they had come; return how many of which kind had not yet."""
         receipts = Receipt.objects.keep(account.name, untold(account, parts), verified=True, backfilled=True)
-        for receipt in receipts:
-            receipt.apply()
+        Receipt.objects.apply(receipts)
         return Counter(receipt.kind for receipt in receipts)
 
 
