@@ -105,7 +105,7 @@ def keep_provider_message_id(message: "Message", provider_message_id: str) -> No
         with transaction.atomic():
             type(message).objects.filter(pk=message.pk).update(provider_message_id=provider_message_id)
     except IntegrityError:
-        logger.error("message %s: the provider named another message's id", message.pk)
+        logger.error("the provider named another message's id", extra=message.log_fields())
         message.events.create(
             status=message.status,
             attempt=message.attempts,

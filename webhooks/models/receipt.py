@@ -163,12 +163,8 @@ class Receipt(models.Model):
                 receipt = due.filter(pk=self.pk).first()
                 if receipt is not None:
                     receipt._take_effect()
-        except DatabaseError as error:
-            # What PostgreSQL says of an error quotes the row, and a row holds what no log may hold.
-            logger.error("receipt %s could not be applied: %s", self.pk, type(error).__name__)
-            self._try_again_later(type(error).__name__)
         except Exception as error:
-            logger.exception("receipt %s could not be applied", self.pk)
+            logger.exception("the receipt could not be applied", extra={"receipt_id": self.pk})
             self._try_again_later(type(error).__name__)
 
     def _take_effect(self) -> None:
@@ -222,7 +218,7 @@ class Receipt(models.Model):
                 self.result = Receipt.Result.FAILED
             self.save(update_fields=["attempts", "next_attempt_at", "error", "result"])
         except OperationalError:
-            logger.warning("receipt %s stays due: the database is away", self.pk)
+            logger.warning("the receipt stays due: the database is away", extra={"receipt_id": self.pk})
 
 
 class RefusalQuerySet(models.QuerySet["Refusal"]):
