@@ -159,6 +159,8 @@ class TextLines(logging.Formatter):
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what a record is about: what was said around it, and with it."""
     around, own = spoken_of.get(), record.__dict__
+    if "request" in own:  # Django's, who writes some when the request is over
+        around = {"request_id": getattr(record.request, "request_id", ""), **around}  # type: ignore[attr-defined]
     values = ((name, own[name] if name in own else around.get(name)) for name in FIELDS)
     return {name: value for name, value in values if value is not None and value != ""}
 
@@ -254,7 +256,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return ", ".join(named(each) for each in error.exceptions)
     if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.errno in errno.errorcode:
-        return os.strerror(error.errno)
+        return os.strerror(error.errno or 0)
     return in_one_line(error) if isinstance(error, SPEAKS_OF_CODE) else ""
 
 

@@ -53,22 +53,25 @@ def component(distribution: Distribution) -> dict[str, Any]:
     """Return an installed package as a component."""
     it = {"type": "library", "bom-ref": purl(distribution), "name": distribution.name}
     it |= {"version": distribution.version, "purl": purl(distribution), "scope": "required"}
-    if author := distribution.metadata.get("Author") or distribution.metadata.get("Author-email"):
+    if author := first(distribution, "Author") or first(distribution, "Author-email"):
         it["author"] = author
     return {**it, "licenses": licences(distribution)}
 
 
 def licences(distribution: Distribution) -> list[dict[str, Any]]:
     """Return a package's licence in its own words: an SPDX expression (PEP 639), else a name. [] where it has none."""
-    metadata = distribution.metadata
-    if expression := metadata.get("License-Expression"):
+    if expression := first(distribution, "License-Expression"):
         return [{"expression": expression}]
-    classifiers = metadata.get_all("Classifier") or []
+    classifiers = distribution.metadata.get_all("Classifier") or []
     names = [each.rpartition(" :: ")[2] for each in classifiers if each.startswith("License :: ")]
-    said = (metadata.get("License") or "").strip()
-    if not names and said:
+    if not names and (said := first(distribution, "License").strip()):
         names = [said.splitlines()[0][:LONGEST_LICENCE_NAME]]
     return [{"license": {"name": name}} for name in names]
+
+
+def first(distribution: Distribution, field: str) -> str:
+    """Return the first value of a field of a package's metadata, "" without one."""
+    return str((distribution.metadata.get_all(field) or [""])[0])
 
 
 def needs(distribution: Distribution, found: dict[str, Distribution]) -> list[str]:

@@ -5,6 +5,7 @@ import gc
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connection, transaction
 
 from conversations.log_context import about
+from conversations.models import Message
 from messaging_project import logs
 from messaging_project.tests.test_settings import SOUND, start
 
@@ -140,6 +142,23 @@ def test_what_postgresql_quotes_of_a_row_is_not_told_but_the_constraint_is(writt
             logging.getLogger("conversations.x").exception("not written: %s", error)
     assert SECRET not in written()
     assert "django.db.utils.IntegrityError: 23505 one_of_each" in written()
+
+
+@pytest.mark.django_db
+def test_each_line_of_a_request_that_crashes_names_the_request_and_none_the_row(client, written, monkeypatch, settings):
+    settings.TRUST_LOCAL_REQUESTS, client.raise_request_exception = True, False
+    broken = IntegrityError(f"Failing row contains ({SECRET})")
+    monkeypatch.setattr(type(Message.objects), "accept", lambda *_, **__: (_ for _ in ()).throw(broken))
+    body = {"from": "+15551234567", "to": "+15559876543", "type": "sms", "body": SECRET}
+    headers = {"X-Request-ID": "r-crash"}
+    assert (
+        client.post("/api/v1/messages/send", body, content_type="application/json", headers=headers).status_code == 500
+    )
+    assert "IntegrityError" in written()
+    assert SECRET not in written()
+    told = [line for line in written().splitlines() if re.match(r'\{"timestamp|\d{4}-', line)]
+    assert len(told) > 1
+    assert [line for line in told if "r-crash" not in line] == []
 
 
 def test_why_there_is_no_connection_is_told(written):
