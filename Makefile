@@ -12,7 +12,7 @@ PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=htt
 
 .DEFAULT_GOAL := help
 .PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo seed-demo \
-	verify-redis-queue reset test drill drill-short bench bench-short fuzz fuzz-short check
+	verify-redis-queue reset test drill drill-short bench bench-short fuzz fuzz-short check lock sbom
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,14 @@ check: $(INSTALLED) ## what must be clean before the tests: ruff, mypy, import-l
 	$(PRODUCTION) .venv/bin/mypy .
 	.venv/bin/lint-imports
 	$(PRODUCTION) .venv/bin/python manage.py check --deploy --fail-level WARNING
+
+lock: $(INSTALLED) ## write requirements.lock anew from requirements.txt, with the hash of every file; needs an index
+	@test -x var/tools/bin/uv || { $(PYTHON) -m venv var/tools && var/tools/bin/pip install --quiet uv==0.13.9; }
+	@var/tools/bin/uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes --quiet \
+		--no-config --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+
+sbom: $(INSTALLED) ## write sbom.json: what production installs, with licences, as CycloneDX
+	@.venv/bin/python -m messaging_project.sbom > sbom.json
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": name another one with PYTHON=…" if sys.version_info < (3, 11) else 0)'

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 from django.utils import timezone
 
+from conversations.log_context import about
 from conversations.models import Message, SenderPace
 from conversations.models.message import Offer
 from conversations.models.opt_out import RECIPIENT_OPTED_OUT
@@ -27,7 +29,7 @@ from conversations.models.outcome import Outcome
 from conversations.models.pace import PACED
 from conversations.models.status import Status
 from providers import breaker, routes
-from providers.base import Channel, Provider
+from providers.base import Accepted, Channel, Provider
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
 from providers.models import AccountState
 
@@ -168,7 +170,8 @@ class Calls:
         try:
             self._ended.put(task.result())
         except BaseException:
-            logger.exception("message %s attempt %s: the adapter broke", message.id, message.attempts)
+            with about(**message.log_fields()):
+                logger.exception("the adapter broke")
             text = "The call broke in a way that says nothing about whether it was sent."
             self._ended.put(outcome_of(message, Uncertain(text, code="unexpected"), time.monotonic()))
 
@@ -258,15 +261,37 @@ async def call(account: Provider, message: Message, begin_before: float) -> Outc
         return opted_out(message)
     if time.monotonic() > begin_before:
         return not_begun(message)
+    with about(**message.log_fields()):
+        return await offer(account, message)
+
+
+async def offer(account: Provider, message: Message) -> Outcome:
+    """Call the provider, and write one line about it."""
     began = time.monotonic()
     try:
         accepted = await account.send(message.as_outbound())
     except ProviderError as error:
-        return outcome_of(message, error, began)
+        outcome, answer = outcome_of(message, error, began), type(error).__name__
+    else:
+        outcome, answer = sent(message, accepted), type(accepted).__name__
+    took = round((time.monotonic() - began) * 1000)
+    fields = {"status": outcome.status.value, "error_code": outcome.error_code, "duration_ms": took}
+    logger.info("provider called: %s", answer, extra=fields)
+    return outcome
+
+
+def ended(message: Message, status: Status, **values: Any) -> Outcome:
+    """Return how an attempt of this message ended."""
     return Outcome(
-        message_id=message.id,
-        attempt=message.attempts,
-        status=Status.SENT,
+        message_id=message.id, attempt=message.attempts, request_id=message.request_id, status=status, **values
+    )
+
+
+def sent(message: Message, accepted: Accepted) -> Outcome:
+    """Return what becomes of a message that the provider took."""
+    return ended(
+        message,
+        Status.SENT,
         provider_message_id=accepted.provider_message_id,
         segments=accepted.segments,
         ended=accepted,
@@ -275,21 +300,14 @@ async def call(account: Provider, message: Message, begin_before: float) -> Outc
 
 def not_begun(message: Message) -> Outcome:
     """Put back a message whose lease leaves no time for the call: as it was, without having spent an attempt."""
-    return Outcome(
-        message_id=message.id,
-        attempt=message.attempts,
-        status=Status.PENDING,
-        retry_in=0,
-        unspent_lease=message.lease_expires_at,
-    )
+    return ended(message, Status.PENDING, retry_in=0, unspent_lease=message.lease_expires_at)
 
 
 def paced(message: Message, turn: datetime) -> Outcome:
     """Put back a message until its sender's turn has come, without having spent an attempt."""
-    return Outcome(
-        message_id=message.id,
-        attempt=message.attempts,
-        status=Status.PENDING,
+    return ended(
+        message,
+        Status.PENDING,
         error_code=PACED,
         error_message="It waits for its sender's turn.",
         retry_in=max((turn - timezone.now()).total_seconds(), 0),
@@ -299,10 +317,9 @@ def paced(message: Message, turn: datetime) -> Outcome:
 
 def opted_out(message: Message) -> Outcome:
     """End a message whose recipient opted out after it was accepted, without having spent an attempt."""
-    return Outcome(
-        message_id=message.id,
-        attempt=message.attempts,
-        status=Status.FAILED,
+    return ended(
+        message,
+        Status.FAILED,
         error_code="recipient_opted_out",
         error_message=RECIPIENT_OPTED_OUT,
         unspent_lease=message.lease_expires_at,
@@ -325,11 +342,9 @@ def outcome_of(message: Message, error: ProviderError, began: float) -> Outcome:
             status, retry_in = Status.PENDING, breaker.READ_AGAIN_SECONDS
         case _:
             status, retry_in = Status.UNCERTAIN, None
-    logger.info("message %s attempt %s: %s (%s)", message.id, message.attempts, type(error).__name__, error.code)
-    return Outcome(
-        message_id=message.id,
-        attempt=message.attempts,
-        status=status,
+    return ended(
+        message,
+        status,
         error_code=error.code[:50],
         error_message=error.message[:500],
         retry_in=retry_in,
@@ -382,7 +397,7 @@ def explained(outcome: Outcome) -> Outcome:
     """
     if outcome.error_code == "unusable_answer":
         raise ValueError(f"message {outcome.message_id}: its outcome can't be written")
-    logger.error("message %s attempt %s: the outcome could not be written", outcome.message_id, outcome.attempt)
+    logger.error("the outcome could not be written", extra=outcome.log_fields())
     text = "The provider's answer names an id or a value that can't be kept."
     return replace(outcome, provider_message_id="", segments=None, error_code="unusable_answer", error_message=text)
 
@@ -391,8 +406,7 @@ def log_overtaken(outcomes: list[Outcome], written: set[UUID]) -> None:
     """Say which outcomes changed nothing, because the message had moved on without them."""
     for outcome in outcomes:
         if outcome.message_id not in written:
-            ids = outcome.message_id, outcome.attempt
-            logger.warning("message %s attempt %s: %s came too late and changed nothing", *ids, outcome.status)
+            logger.warning("%s came too late and changed nothing", outcome.status.value, extra=outcome.log_fields())
 
 
 _loop: asyncio.AbstractEventLoop | None = None

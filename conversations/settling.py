@@ -18,6 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from conversations.delivery import event_loop
+from conversations.log_context import about
 from conversations.models import Message, MessageEvent
 from conversations.models.status import Status
 from providers import routes
@@ -129,16 +130,17 @@ def ask_each(
     gate = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def put(message: Message) -> tuple[Message, Answer] | None:
-        account = routes.account_named(message.provider)
-        if account is None:
-            logger.error("message %s: there is no account %s to be asked", message.pk, message.provider)
-            return None
-        try:
-            async with gate:
-                return message, await question(account, message)
-        except ProviderError as error:
-            logger.warning("message %s: %s could not be asked (%s)", message.pk, message.provider, error.code)
-            return None
+        with about(**message.log_fields()):
+            account = routes.account_named(message.provider)
+            if account is None:
+                logger.error("there is no such account to be asked what became of it")
+                return None
+            try:
+                async with gate:
+                    return message, await question(account, message)
+            except ProviderError as error:
+                logger.warning("its account could not be asked what became of it", extra={"error_code": error.code})
+                return None
 
     async def put_all() -> list[tuple[Message, Answer] | None]:
         return await asyncio.gather(*map(put, messages))

@@ -4,14 +4,26 @@ The table of messages is the truth and the broker a doorbell: every setting here
 doubled, so nothing is acknowledged late, nothing is retried by the broker and no result is kept.
 """
 
+import logging
 import os
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import celeryd_init, task_success, worker_ready
+from celery.signals import (
+    before_task_publish,
+    celeryd_init,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    task_success,
+    worker_ready,
+)
 from django.conf import settings
 from django.dispatch import Signal
 from kombu import Queue
+
+from conversations.log_context import spoken_of
+from messaging_project import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "messaging_project.settings")
 
@@ -57,7 +69,6 @@ app.conf.update(
     task_serializer="json",
     accept_content=["json"],
     worker_prefetch_multiplier=1,
-    worker_hijack_root_logger=False,
     # A schedule in code needs no file: what beat forgets when it dies is due again a second later.
     beat_scheduler="celery.beat:Scheduler",
     # Sweeper and teller run without `-E`, and Flower switches no events on: three tasks a second would bury the rest.
@@ -71,9 +82,42 @@ app.autodiscover_tasks()
 
 
 @celeryd_init.connect
+def show_no_banner(instance: Any, **_: Any) -> None:
+    """What a worker is started with stands in its command; its output is a log."""
+    instance.quiet = True
+
+
+@celeryd_init.connect
 def wait_longer_than_a_publisher(conf: Any, **_: Any) -> None:
     """A worker blocks a second at a time in BRPOP, so its timeout has to be longer than a publisher's."""
     conf.broker_transport_options = {**conf.broker_transport_options, "socket_timeout": 10}
+
+
+@setup_logging.connect
+def log_as_all_others_do(loglevel: int, **_: Any) -> None:
+    """Take the place of Celery's own logging; `-l` says how much Celery itself has to say."""
+    logs.configure(settings.LOGGING)
+    logging.getLogger("celery").setLevel(max(loglevel, logging.getLogger().level))
+
+
+@before_task_publish.connect
+def name_the_request(headers: dict[str, Any], **_: Any) -> None:
+    """Let a task know which request rang for it."""
+    if request_id := spoken_of.get().get("request_id"):
+        headers["request_id"] = request_id
+
+
+@task_prerun.connect
+def speak_of_the_task(task_id: str, task: Any, **_: Any) -> None:
+    """Let every line of a task carry its id, its queue, and the request that rang for it."""
+    request_id = getattr(task.request, "request_id", None)
+    spoken_of.set({"task_id": task_id, "queue": ROUTES.get(task.name), "request_id": request_id})
+
+
+@task_postrun.connect
+def speak_of_nothing(**_: Any) -> None:
+    """The next task of this thread has nothing to do with this one."""
+    spoken_of.set({})
 
 
 class HeartbeatStep(bootsteps.StartStopStep):

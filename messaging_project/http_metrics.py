@@ -3,15 +3,13 @@
 import os
 import time
 from collections.abc import Callable
-from functools import lru_cache
 
-from django.conf import settings
-from django.contrib.admindocs.views import simplify_regex
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+from messaging_project.requests import endpoint, method
+
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 own = CollectorRegistry()
@@ -37,24 +35,10 @@ class CountRequests:
         """Count and time a request."""
         began = time.perf_counter()
         response = self.get_response(request)
-        method = request.method if request.method in METHODS else "other"
-        route = endpoint(request)
-        requests.labels(method, route, str(response.status_code)).inc()
-        durations.labels(method, route).observe(time.perf_counter() - began)
+        verb, route = method(request), endpoint(request)
+        requests.labels(verb, route, str(response.status_code)).inc()
+        durations.labels(verb, route).observe(time.perf_counter() - began)
         return response
-
-
-def endpoint(request: HttpRequest) -> str:
-    """Return the route that a request took, such as /api/v1/messages/<message_id>/."""
-    if request.resolver_match is None:
-        return "static" if request.path.startswith(settings.STATIC_URL) else "unmatched"
-    return route_of(request.resolver_match.route)
-
-
-@lru_cache(maxsize=1_000)
-def route_of(route: str) -> str:
-    """Return a route as people read it."""
-    return str(simplify_regex(route))
 
 
 def of_all_web_processes() -> bytes:

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457) for everything under /api/ and the probes, and request ids.
+"""Errors as `application/problem+json` (RFC 9457) for everything under /api/ and the probes.
 
 Django's own answers (unmatched paths, refused hosts, crashes, its technical pages under DEBUG) are turned into problems
 here; inside DRF views `problem_response` is the exception handler.
@@ -7,25 +7,23 @@ here; inside DRF views `problem_response` is the exception handler.
 import logging
 import re
 from collections.abc import Callable
-from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
-from uuid import uuid4
 
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from conversations.api.fields import flattened
+from messaging_project.requests import endpoint
 
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 COMPACT = {"separators": (",", ":")}
 SPOKEN_UNDER = re.compile(r"/(api|live|startup|ready|health|metrics)(/|$)")
-USABLE_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 RETRY_AFTER_SECONDS = 5
 
 CODES = {
@@ -42,8 +40,6 @@ CODES = {
     500: "internal_error",
     503: "unavailable",
 }
-
-request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -120,43 +116,9 @@ class ProblemMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer a crash: 503 if the database is away, else 500. The traceback goes to the log and nowhere else."""
         if isinstance(error, OperationalError | InterfaceError):
-            logger.error("%s %s: the database is away (%s)", request.method, request.path, type(error).__name__)
+            logger.error("%s: the database is away (%s)", endpoint(request), type(error).__name__)
             return problem(503, "unavailable", "The database is away. Try again in a moment.")
         if not SPOKEN_UNDER.match(request.path):
             return None
-        if isinstance(error, DatabaseError):
-            # What PostgreSQL says of an error quotes the row, and a row holds what no log may hold.
-            sqlstate = getattr(error.__cause__, "sqlstate", None)
-            logger.error("%s %s crashed: %s %s", request.method, request.path, type(error).__name__, sqlstate)
-        else:
-            logger.exception("%s %s crashed", request.method, request.path)
+        logger.error("%s crashed", endpoint(request), exc_info=error)
         return problem(500, "internal_error", "Something went wrong here. Nothing in the request causes this.")
-
-
-class RequestIdMiddleware:
-    """Takes `X-Request-ID` or makes one up, echoes it, and lets every log line of the request carry it."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Run the request under its id."""
-        given = request.headers.get("X-Request-ID", "")
-        usable = given if USABLE_REQUEST_ID.fullmatch(given) else uuid4().hex
-        token = request_id.set(usable)
-        request.request_id = usable  # type: ignore[attr-defined]
-        try:
-            response = self.get_response(request)
-            response["X-Request-ID"] = usable
-            return response
-        finally:
-            request_id.reset(token)
-
-
-class RequestIdFilter(logging.Filter):
-    """Gives every log record its `request_id`, "-" outside a request."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Keep the record."""
-        record.request_id = request_id.get()
-        return True

@@ -14,6 +14,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from messaging_project import __version__
+from messaging_project.logs import settings_for
 from providers.wire import is_loopback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -235,8 +236,10 @@ INSTALLED_APPS = [
     "providers",
 ]
 MIDDLEWARE = [
+    "messaging_project.requests.RequestIds",
+    "messaging_project.requests.RequestLines",
     "messaging_project.http_metrics.CountRequests",
-    "messaging_project.problems.RequestIdMiddleware",
+    "messaging_project.policy.KnownHosts",
     "conversations.api.limits.RateLimitHeaders",
     "messaging_project.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -311,6 +314,11 @@ SECURE_SSL_REDIRECT = SPEAKS_TLS
 SECURE_REDIRECT_EXEMPT = [r"^(live|startup|ready|health|metrics)/?$"]
 SECURE_HSTS_SECONDS = 31_536_000 if SPEAKS_TLS else 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SPEAKS_TLS
+# Under this prefix browsers take cookies over TLS from this very host alone: no sub-domain can plant one.
+SESSION_COOKIE_NAME = "__Host-sessionid" if SPEAKS_TLS else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if SPEAKS_TLS else "csrftoken"
+# The forms bring the token with them, so that no script needs the cookie.
+CSRF_COOKIE_HTTPONLY = True
 # Whether sub-domains follow, and whether browsers are told in advance, is for the owner of the domain to say.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
@@ -349,13 +357,46 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0, "tryItOutEnabled": True},
 }
 
+how_to_make_one = "$(python3 -c 'import secrets; print(secrets.token_urlsafe(50))')"
+
+
+def is_weak(secret: str, characters: int = 32, different: int = 10) -> bool:
+    """Say whether a secret can be guessed: it is short, repeats itself, or was made by Django's startproject."""
+    return len(secret) < characters or len(set(secret)) < different or secret.startswith("django-insecure-")
+
+
+def has_placeholder(url: str) -> bool:
+    """Say whether the password in a URL is one that examples show."""
+    return urlsplit(url).password in {"secret", "PASSWORD", "password", "changeme", "switchboard"}
+
+
+flower_password = env.ENVIRON.get("FLOWER_BASIC_AUTH", "").partition(":")[2]  # only Flower's own process has it
 UNSAFE_WITHOUT_DEBUG = {
-    "SECRET_KEY of at least 32 characters": (
-        len(SECRET_KEY) < 32,
-        "SECRET_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(50))')",
+    "SECRET_KEY of at least 32 random characters": (is_weak(SECRET_KEY), f"SECRET_KEY={how_to_make_one}"),
+    "former key in SECRET_KEY_FALLBACKS that was as long, or none": (
+        any(map(is_weak, SECRET_KEY_FALLBACKS)),
+        "SECRET_KEY_FALLBACKS=",
     ),
-    "DATABASE_URL": ("DATABASE_URL" not in env, "DATABASE_URL=postgres://switchboard:PASSWORD@HOST:5432/switchboard"),
-    "REDIS_URL": ("REDIS_URL" not in env, "REDIS_URL=redis://:PASSWORD@HOST:6379/0"),
+    "METRICS_TOKEN of at least 32 random characters, or none": (
+        METRICS_TOKEN != "" and is_weak(METRICS_TOKEN),
+        f"METRICS_TOKEN={how_to_make_one}",
+    ),
+    "FLOWER_PASSWORD of at least 12 random characters": (
+        flower_password != "" and is_weak(flower_password, 12, 6),
+        f"FLOWER_PASSWORD={how_to_make_one}",
+    ),
+    "SENDGRID_INBOUND_SECRET of at least 32 random characters, or none": (
+        SENDGRID_INBOUND_SECRET != "" and is_weak(SENDGRID_INBOUND_SECRET),
+        f"SENDGRID_INBOUND_SECRET={how_to_make_one}",
+    ),
+    "DATABASE_URL with a password of your own": (
+        "DATABASE_URL" not in env or has_placeholder(env.str("DATABASE_URL")),
+        "DATABASE_URL=postgres://switchboard:PASSWORD@HOST:5432/switchboard",
+    ),
+    "REDIS_URL with a password of your own": (
+        "REDIS_URL" not in env or has_placeholder(REDIS_URL),
+        "REDIS_URL=redis://:PASSWORD@HOST:6379/0",
+    ),
 }
 for missing, (is_unsafe, mend) in UNSAFE_WITHOUT_DEBUG.items():
     if is_unsafe and not DEBUG:
@@ -363,22 +404,7 @@ for missing, (is_unsafe, mend) in UNSAFE_WITHOUT_DEBUG.items():
 
 # --- Logs: ids, never bodies, numbers, addresses or keys ------------------------------------------------------------
 
-LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "messaging_project.problems.RequestIdFilter"}},
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        # Django's own handlers would write every line a second time.
-        "django": {"handlers": [], "level": "INFO"},
-        # At DEBUG the SDK below sendgrid logs payloads and the API key; at INFO twilio logs query strings.
-        "python_http_client": {"level": "WARNING"},
-        "twilio": {"level": "WARNING"},
-        "django.server": {"level": "WARNING"},
-        # Below, it says at every login where it came from.
-        "axes": {"level": "WARNING"},
-    },
-}
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="auto").lower()
+LOGGING_CONFIG = "messaging_project.logs.configure"
+LOGGING = settings_for(LOG_FORMAT, LOG_LEVEL, debug=DEBUG)

@@ -1,7 +1,9 @@
-"""gunicorn's settings (`-c python:messaging_project.web`): what its processes count is kept together.
+"""gunicorn's settings (`-c python:messaging_project.web`): what its processes count, and that they log as all others.
+
 
 Each worker counts for itself, in files of a directory that its master makes; whoever answers /metrics adds them up.
-prometheus-client looks for the directory when it is imported, so nothing here may import it.
+prometheus-client looks for the directory when it is imported, so nothing here may import it. Requests are logged by
+`messaging_project.requests`, which knows their routes.
 """
 
 import os
@@ -9,11 +11,14 @@ import shutil
 import tempfile
 from typing import Any
 
+from messaging_project import settings
+
 workers = 2
 threads = 8
 worker_class = "gthread"
 graceful_timeout = 20
 control_socket_disable = True
+logconfig_dict = settings.LOGGING
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 

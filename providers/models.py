@@ -169,7 +169,8 @@ class AccountState(models.Model):
         self.state, self.code, self.sentence, self.probe_at = state, code[:50], sentence[:500], probe_at
         self.save()
         level = logging.INFO if state == self.State.RUNNING else logging.ERROR
-        logger.log(level, "account %s, %s: %s (%s)", self.account, self.channel, state, code or "resumed")
+        fields = {"account": self.account, "queue": self.channel}
+        logger.log(level, "account %s, %s: %s (%s)", self.account, self.channel, state, code or "resumed", extra=fields)
 
 
 class ChannelClockQuerySet(models.QuerySet["ChannelClock"]):

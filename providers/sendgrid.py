@@ -19,6 +19,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -117,15 +118,15 @@ class SendGridAccount:
 
     async def send(self, message: OutboundMessage) -> Accepted:
         """See `Provider.send`."""
-        return await self._ask(lambda: _accepted(self._sdk.send(_mail(message))), message)
+        return await self._ask(lambda: _accepted(self._sdk.send(_mail(message))))
 
-    async def _ask(self, ask: Callable[[], Told], message: OutboundMessage) -> Told:
+    async def _ask(self, ask: Callable[[], Told]) -> Told:
         """What the SDK's call is told, in a thread of this account and within its timeout. Raises `ProviderError`."""
         if self._misconfigured:
             raise Misconfigured(_MISCONFIGURED[self._misconfigured], code=self._misconfigured)
         call = Call()
         try:
-            under_way = self._threads.submit(_in_our_words, ask, call, message)
+            under_way = self._threads.submit(copy_context().run, _in_our_words, ask, call)
         except RuntimeError:
             raise NotSent("The connections to SendGrid were closed.", code="closed") from None
         try:
@@ -184,7 +185,7 @@ class SendGridAccount:
     async def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage] | None:
         """See `Provider.find`: what was sent under this message's id. Nothing that SendGrid shows proves an absence."""
         activity = self._activity
-        return await self._ask(lambda: activity.find(message, since), message) if activity else None
+        return await self._ask(lambda: activity.find(message, since)) if activity else None
 
     async def ask(self, provider_message_id: str) -> None:
         """See `Provider.ask`: SendGrid sends its events for 24 hours until they are taken."""
@@ -196,7 +197,7 @@ class SendGridAccount:
             yield part
 
 
-def _in_our_words(ask: Callable[[], Told], call: Call, message: OutboundMessage) -> Told:
+def _in_our_words(ask: Callable[[], Told], call: Call) -> Told:
     call.take()
     try:
         return ask()
@@ -205,7 +206,7 @@ def _in_our_words(ask: Callable[[], Told], call: Call, message: OutboundMessage)
     except HTTPError as refusal:
         raise _refused(refusal) from None
     except Exception as error:  # whatever it is, the caller gets an outcome
-        raise _broken(error, call, message) from None
+        raise _broken(error, call) from None
 
 
 def _is_mail(callback: Callback) -> bool:
@@ -302,7 +303,7 @@ def _wait(headers: Mapping[str, str]) -> float | None:
     return retry_after(headers)
 
 
-def _broken(error: Exception, call: Call, message: OutboundMessage) -> ProviderError:
+def _broken(error: Exception, call: Call) -> ProviderError:
     """A call without an answer in our words: whether its first byte was written decides."""
     if not call.begun:
         for kind, code, sentence in _NEVER_LEFT:
@@ -312,12 +313,7 @@ def _broken(error: Exception, call: Call, message: OutboundMessage) -> ProviderE
         return Uncertain("SendGrid did not answer in time.", code="timeout")
     if isinstance(error, (urllib3.exceptions.HTTPError, OSError)):
         return Uncertain("The connection to SendGrid broke before its answer.", code="connection_lost")
-    logger.error(
-        "SendGrid call for message %s, attempt %s, ended with an unexpected %s",
-        message.message_id,
-        message.attempt,
-        type(error).__name__,
-    )
+    logger.error("the call to SendGrid ended with an unexpected %s", type(error).__name__)
     return Uncertain("The call to SendGrid ended in an unexpected way.", code="unexpected")
 
 

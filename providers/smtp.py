@@ -21,6 +21,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -97,7 +98,7 @@ class SmtpAccount:
             raise Misconfigured(_MISCONFIGURED[self._misconfigured], code=self._misconfigured)
         call, told = _Call(), Future[Accepted]()
         try:
-            self._threads.submit(self._offer, message, call, told)
+            self._threads.submit(copy_context().run, self._offer, message, call, told)
         except RuntimeError:
             raise NotSent("The connections to the mail server were closed.", code="closed") from None
         try:
@@ -118,7 +119,7 @@ class SmtpAccount:
             backend.offer(letter)
             told.set_result(Accepted(provider_message_id=letter.message_id))
         except Exception as error:  # whatever it is, the caller gets an outcome
-            told.set_exception(_in_our_words(error, call, message))
+            told.set_exception(_in_our_words(error, call))
         finally:
             backend.leave()
 
@@ -293,7 +294,7 @@ def _server(url: str) -> _Server:
     return _Server(host.encode("idna").decode(), parts.port or port, user, password, encryption)
 
 
-def _in_our_words(error: Exception, call: _Call, message: OutboundMessage) -> ProviderError:
+def _in_our_words(error: Exception, call: _Call) -> ProviderError:
     """The end of a call without acceptance in our words: what was answered to which step, or how far it had come."""
     if isinstance(error, ProviderError):
         return error
@@ -307,12 +308,7 @@ def _in_our_words(error: Exception, call: _Call, message: OutboundMessage) -> Pr
         return _refused("hello" if is_hello else call.step, error.smtp_code, error.smtp_error)
     if isinstance(error, OSError):
         return _broken(error, call.step)
-    logger.error(
-        "SMTP call for message %s, attempt %s, ended with an unexpected %s",
-        message.message_id,
-        message.attempt,
-        type(error).__name__,
-    )
+    logger.error("the SMTP call ended with an unexpected %s", type(error).__name__)
     return (Uncertain if call.begun else NotSent)("The mail was interrupted in an unexpected way.", code="unexpected")
 
 

@@ -173,7 +173,7 @@ def write_down(delivery: Delivery, told: Told) -> None:
     try:
         delivery.write_down(told)
     except Error:
-        logger.exception("how delivery %s went was not written down", delivery.pk)
+        logger.exception("how a delivery went was not written down", extra=delivery.log_fields())
         connection.close()
 
 
@@ -199,7 +199,7 @@ def post(delivery: Delivery) -> Told:
     except (fetch.Refused, fetch.Unreachable) as error:
         return Told(duration_ms=took(), error=str(error))
     except Exception as error:  # whatever it is, the others are told
-        logger.exception("delivery %s broke", delivery.pk)
+        logger.exception("a delivery broke", extra=delivery.log_fields())
         return Told(duration_ms=took(), error=type(error).__name__)
     is_taken = 200 <= answer.status < 300
     return Told(

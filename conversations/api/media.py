@@ -71,5 +71,5 @@ def opened(media: Media) -> IO[bytes]:
     except FileNotFoundError:
         raise NotFound("The file is no longer in the storage.", code="media_missing") from None
     except Exception as error:
-        logger.error("media %s could not be read: %s", media.pk, type(error).__name__)
+        logger.error("a file could not be read: %s", type(error).__name__, extra={"media_id": media.pk})
         raise StorageUnavailable from None

@@ -176,7 +176,9 @@ def hand_over(message: Message) -> Message:
         if message.is_due:
             tasks.ring(message)
     except Exception as error:  # the message is accepted, and a client without a key would send it again
-        logger.warning("message %s: %s after it was accepted; the sweep sees to it", message.pk, type(error).__name__)
+        logger.warning(
+            "an error after it was accepted; the sweep sees to it", extra=message.log_fields(), exc_info=error
+        )
     return message
 
 

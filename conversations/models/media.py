@@ -188,7 +188,7 @@ class Media(models.Model):
         try:
             self._keep(content, f"media/{self.message_id}/{self.number}", size)
         except Exception as error:  # whatever the storage raises; it comes due again
-            logger.error("media %s could not be stored: %s", self.pk, type(error).__name__)
+            logger.error("a file could not be stored: %s", type(error).__name__, extra={"media_id": self.pk})
             self.error = type(error).__name__
 
     def _keep(self, content: "File[Any]", name: str, size: int) -> None:

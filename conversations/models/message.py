@@ -360,6 +360,17 @@ class Message(models.Model):
         """Whether it may be sent now."""
         return self.next_attempt_at is not None and self.next_attempt_at <= timezone.now()
 
+    def log_fields(self) -> dict[str, Any]:
+        """Return what log lines about it carry: ids and words, nothing of what it says or to whom."""
+        return {
+            "request_id": self.request_id,
+            "message_id": self.id,
+            "conversation_id": self.conversation_id,
+            "queue": self.type,
+            "account": self.provider,
+            "attempt": self.attempts,
+        }
+
     def as_outbound(self) -> OutboundMessage:
         """Return what a provider needs to know of it."""
         return OutboundMessage(

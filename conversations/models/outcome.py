@@ -25,6 +25,8 @@ class Outcome:
     error_message: str = ""
     retry_in: float | None = None
     """Seconds until the next try; set exactly when `status` is pending."""
+    request_id: str = ""
+    """The request that brought the message, for the log."""
     next_account: str = ""
     """The account that is to be tried next in place of this one, "" for the same."""
     unspent_lease: datetime | None = None
@@ -35,6 +37,10 @@ class Outcome:
     """The provider's answer, or how the call ended without one; None when nobody was called."""
     began: float = field(default_factory=time.monotonic)
     """When the call began, by this process's monotonic clock."""
+
+    def log_fields(self) -> dict[str, Any]:
+        """Return what log lines about it carry."""
+        return {"request_id": self.request_id, "message_id": self.message_id, "attempt": self.attempt}
 
 
 def outcome_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:

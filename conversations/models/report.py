@@ -183,7 +183,7 @@ def note_time(message: "Message", status: Status, at: datetime) -> None:
 def keep_provider_message_id(news: News, message: "Message", provider_message_id: str) -> None:
     """Keep the provider's id, unless another message has it: then that is an event, and the report stands."""
     if type(message).objects.owns(message.provider, provider_message_id):
-        logger.error("message %s: the provider named another message's id", message.pk)
+        logger.error("the provider named another message's id", extra=message.log_fields())
         detail = "The provider named an id that another message has."
         news.note(message, message.status, message.attempts, "provider_id_taken", detail)
     else:

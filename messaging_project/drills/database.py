@@ -8,7 +8,7 @@ REFUSED = (503, NO_ANSWER)
 DATABASE_AWAY = (
     r"(OperationalError|InterfaceError|AdminShutdown|PoolTimeout|CrashShutdown|CannotConnectNow)",
     r"consuming input failed|connection (failed|is closed|is lost|refused)|server closed the connection",
-    r"Service Unavailable: ",
+    r"Service Unavailable",
     r"in recovery mode|starting up|terminating connection",
 )
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-RECORD = re.compile(r"^(?=\[?\d{4}-\d\d-\d\d )", re.MULTILINE)
-TROUBLE = re.compile(r"^\S+ \S+ (ERROR|CRITICAL) |^\[.{,40}\] \[\d+\] \[(ERROR|CRITICAL)\]|^Traceback \(", re.MULTILINE)
+RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d )", re.MULTILINE)
+TROUBLE = re.compile(r"^\S+ \S+ (ERROR|CRITICAL) |^Traceback \(", re.MULTILINE)
 LONGEST, MOST_NAMED = 300, 10
 # What tells apart two records of the same trouble.
-OF_ONE_RECORD = re.compile(r"^\[?[\d-]+ [\d:,]+\S* |\[[0-9a-f]{32}\] |[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+OF_ONE_RECORD = re.compile(r"^[\d-]+ [\d:,]+\S* |request_id=\S+|attempt=\d+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def lengths(directory: Path) -> dict[Path, int]:

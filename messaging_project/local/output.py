@@ -22,9 +22,10 @@ def put(text: str) -> bool:
 
 
 class Output(Protocol):
-    """Takes what the children write. `gone` is true once nobody can read it any more."""
+    """Takes what the children write. `gone` is true once nobody can read it any more, `coloured` where colours show."""
 
     gone: bool
+    coloured: bool
 
     def open(self, name: str) -> int:
         """A file descriptor for a child to write to. The caller closes it once the child has it."""
@@ -43,7 +44,7 @@ class Console:
         self.selector = selectors.DefaultSelector()
         self.unfinished: dict[int, bytes] = {}
         self.colours: dict[str, int] = {}
-        self.coloured = sys.stdout.isatty()
+        self.coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self.gone = False
 
     def open(self, name: str) -> int:
@@ -94,7 +95,7 @@ class Console:
 class Files:
     """One file for each child in a directory; what the last run left there moves to `….1`."""
 
-    gone = False
+    gone = coloured = False
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

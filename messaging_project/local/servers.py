@@ -167,6 +167,7 @@ class PostgreSQL(Server):
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
+            "log_min_messages": "log",  # errors quote statements and rows; who causes one logs it, without them
         }
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -184,7 +184,7 @@ class Stack:
             "events": [*worker, "-Q", "events", "-n", "events@%h", "-c", "2", "-l", "WARNING"],
             "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "4", "-l", "WARNING"],
             # Apart from the sweeper: a worker does not notice when the beat that it carries (-B) dies.
-            "beat": [*celery, "beat", "-l", "WARNING"],
+            "beat": [*PYTHON, "celery", "-q", "-A", "messaging_project", "beat", "-l", "WARNING"],
             "flower": [*celery, "flower", "--address=127.0.0.1", f"--port={flower}", "--enable_events=False"],
         }
 
@@ -214,6 +214,8 @@ class Stack:
     def environment_of(self, name: str) -> Mapping[str, str]:
         """The environment of one of our own processes."""
         environment = {**self.settings.environment, "PYTHONUNBUFFERED": "1"}
+        if self.output.coloured:  # the child itself writes into a pipe
+            environment["FORCE_COLOR"] = "1"
         if name == "flower":  # not as an argument, which `ps` shows to everyone
             password = environment.pop("FLOWER_PASSWORD", "")
             environment.setdefault("FLOWER_BASIC_AUTH", f"admin:{password}")

@@ -13,6 +13,7 @@ from messaging_project.local import control
 from messaging_project.local.running import RunningStack, stack_environment
 from messaging_project.local.settings_file import Settings, look
 from messaging_project.tests.browser import Remote, chromium
+from messaging_project.tests.log_files import ADDRESSES, found_in
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,8 @@ def stack(given_urls: dict[str, str]) -> Iterator[RunningStack]:
         "SETTLE_SECONDS": "5",
         "SETTLE_MARGIN_SECONDS": "1",
         "SETTLE_GAP_SECONDS": "1",
+        # As in production. When all is over, they are searched for the addresses that the tests use.
+        "LOG_FORMAT": "json",
     }
     settings = look(stack_environment(Path(os.environ["VAR_DIR"]) / "stack", **more, **own_databases(given_urls)))
     try:
@@ -33,6 +36,7 @@ def stack(given_urls: dict[str, str]) -> Iterator[RunningStack]:
         yield RunningStack(settings)
         control.stop(settings.var)
         supervisor.wait(10)
+        assert not found_in(RunningStack(settings).logs, ADDRESSES), "addresses in the logs of the suite"
     finally:
         control.stop(settings.var)
         control.reset(settings.var)

@@ -35,8 +35,16 @@ def test_sound_settings_start():
     [
         ({"SECRET_KEY": ""}, "SECRET_KEY=$(python3"),
         ({"SECRET_KEY": "short"}, "SECRET_KEY=$(python3"),
+        ({"SECRET_KEY": "abc" * 20}, "SECRET_KEY=$(python3"),
+        ({"SECRET_KEY": f"django-insecure-{SOUND['SECRET_KEY']}"}, "SECRET_KEY=$(python3"),
+        ({"SECRET_KEY_FALLBACKS": f"{SOUND['SECRET_KEY']},short"}, "SECRET_KEY_FALLBACKS="),
+        ({"METRICS_TOKEN": "prometheus"}, "METRICS_TOKEN=$(python3"),
+        ({"FLOWER_BASIC_AUTH": "admin:admin"}, "FLOWER_PASSWORD=$(python3"),
+        ({"SENDGRID_INBOUND_SECRET": "inbound"}, "SENDGRID_INBOUND_SECRET=$(python3"),
         ({"DATABASE_URL": ""}, "DATABASE_URL=postgres://"),
+        ({"DATABASE_URL": "postgres://switchboard:secret@db:5432/switchboard"}, "a password of your own"),
         ({"REDIS_URL": ""}, "REDIS_URL=redis://"),
+        ({"REDIS_URL": "redis://:PASSWORD@redis:6379/0"}, "a password of your own"),
         ({"LEASE_SECONDS": "25"}, "set it above PROVIDER_TIMEOUT_SECONDS (20) + 5"),
         ({"ROUTE_SMS": "sendgrid"}, "for sms an account is called twilio, or"),
         ({"ROUTE_EMAIL": "sendgrid,smtp,sendgrid"}, "ROUTE_EMAIL=sendgrid,smtp,sendgrid is no list of accounts"),
@@ -81,10 +89,19 @@ def test_a_further_account_has_settings_of_its_own_and_inherits_no_secret():
 
 
 def test_a_value_that_begins_with_a_dollar_is_itself():
-    secret = "$ecret-" + "x" * 40
+    secret = f"$ecret-{SOUND['SECRET_KEY']}"
     assert start("settings.SECRET_KEY", SECRET_KEY=secret).stdout.strip() == secret
 
 
 def test_the_public_host_and_loopback_are_served_and_no_other():
     assert start("settings.ALLOWED_HOSTS[0]").stdout.strip() == "switchboard.example.com"
     assert start("'*' in settings.ALLOWED_HOSTS").stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("public_url", "name", "secure"),
+    [("https://switchboard.example.com", "__Host-sessionid", True), ("http://127.0.0.1:8080", "sessionid", False)],
+)
+def test_over_tls_no_sub_domain_can_plant_a_session(public_url, name, secure):
+    started = start("settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE", PUBLIC_URL=public_url)
+    assert started.stdout.strip() == f"{name} {secure}"

@@ -69,6 +69,18 @@ def test_flower_in_compose_lies_under_flower_and_wants_a_password():
     assert "/flower/healthcheck" in flower["healthcheck"]["test"][-1]
 
 
+def test_nothing_is_published_in_compose_but_the_web_service_and_flower_and_those_to_this_host_alone():
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(published) == {"web", "flower"}
+    for ports in published.values():
+        assert all(re.match(r"\$\{\w+_BIND:-127\.0\.0\.1:\d+\}", port) for port in ports)
+    assert not [name for name, service in SERVICES.items() if service.get("network_mode") or service.get("privileged")]
+
+
+def test_postgresql_in_compose_quotes_no_row_in_its_log():
+    assert "log_min_messages=log" in SERVICES["db"]["command"]
+
+
 def test_who_calls_a_provider_in_compose_may_finish_before_it_is_killed():
     for worker in [*WORKERS.values(), SERVICES["web"]]:
         assert int(worker["stop_grace_period"].rstrip("s")) > settings.PROVIDER_TIMEOUT_SECONDS

@@ -197,6 +197,11 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.event} {self.id}"
 
+    def log_fields(self) -> dict[str, UUID]:
+        """Return what log lines about it carry."""
+        ids = {"delivery_id": self.pk, "subscription_id": self.subscription_id}
+        return {**ids, "conversation_id": self.conversation_id}
+
     @transaction.atomic
     def write_down(self, told: "Told") -> None:
         """Keep how this try went, and what that says about the subscriber.

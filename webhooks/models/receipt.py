@@ -239,17 +239,15 @@ class Receipt(models.Model):
 
     def try_again_later(self, error: Exception) -> None:
         """Write down why it could not be applied, and come due again."""
-        # What PostgreSQL says of an error quotes the row, and a row holds what no log may hold.
-        told = None if isinstance(error, DatabaseError) else error
         self.error = type(error).__name__
-        logger.error("receipt %s could not be applied: %s", self.pk, self.error, exc_info=told)
+        logger.error("the receipt could not be applied", exc_info=error, extra={"receipt_id": self.pk})
         try:
             self.postpone()
             if self.next_attempt_at is None:
                 self.result = Receipt.Result.FAILED
             self.save(update_fields=["attempts", "next_attempt_at", "error", "result"])
         except OperationalError:
-            logger.warning("receipt %s stays due: the database is away", self.pk)
+            logger.warning("the receipt stays due: the database is away", extra={"receipt_id": self.pk})
 
 
 def applied_at_once(receipts: Sequence[Receipt]) -> list[list[Receipt]]:

@@ -135,7 +135,7 @@ class Subscription(models.Model):
     def disable(self, because: str) -> None:
         """Tell it nothing more until somebody enables it."""
         self.disabled_at, self.disabled_because = timezone.now(), because[:200]
-        logger.error("subscription %s is disabled: %s", self.pk, because)
+        logger.error("a subscription is disabled: %s", because, extra={"subscription_id": self.pk})
 
     def enable(self) -> None:
         """Tell it again, as if it had never failed, and at once what waited meanwhile, for as long as if it were new.

@@ -1,0 +1,31 @@
+"""The logs of a running stack, one file for each of its processes, as tests read them."""
+
+import json
+import re
+
+OURS = ("web", "sms", "mms", "email", "events", "sweep", "beat", "flower")
+# The numbers and addresses that the tests write to and from.
+ADDRESSES = re.compile(r"\+?1555\d{7}|[\w.+-]+@example\.(?:com|org|net)")
+# What Celery says of being stopped, from within a signal's handler.
+PAST_THE_LOG = ("worker: Warm shutdown", "worker: Cold shutdown")
+
+
+def found_in(directory, pattern):
+    """Every line in which a pattern occurs, after the name of its file; but for the supervisor's words of welcome."""
+    return [
+        f"{log.name}: {line}"
+        for log in sorted(directory.glob("*.log*"))
+        if log.name != "stack.log"
+        for line in log.read_text(errors="replace").splitlines()
+        if re.search(pattern, line)
+    ]
+
+
+def lines(stack, name):
+    """The lines of a process, as the objects that they are; what is no JSON comes as text."""
+
+    def read(line):
+        return json.loads(line) if line.startswith("{") else line
+
+    every = (stack.logs / f"{name}.log").read_text().splitlines()
+    return [read(line) for line in every if line and not line.startswith(PAST_THE_LOG)]
