@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection
 from uuid_utils.compat import uuid7
 
+from conversations import pseudonyms
 from conversations.models import statements
 from conversations.models.conversation import Conversation, channel_type_of, key_of
 from conversations.models.opt_out import RECIPIENT_OPTED_OUT
@@ -125,6 +126,7 @@ def insert_parameters(message: "Message", conversation_type: str) -> dict[str, A
         "batch": message.batch,
         "test": message.test,
         "author_id": message.author_id,
+        **pseudonyms.parameters(),
     }
 
 

@@ -15,7 +15,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from conversations import mail_links
+from conversations import mail_links, pseudonyms
 from conversations.models import statements
 from conversations.models.acceptance import AcceptanceQuerySet
 from conversations.models.client import of_lane, of_senders
@@ -24,7 +24,7 @@ from conversations.models.doubt import SETTLED_WITHOUT_AN_ID, settling_times
 from conversations.models.event import MessageEvent
 from conversations.models.opt_out import OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
-from conversations.models.status import NOT_REACHED, Status
+from conversations.models.status import AT_REST, NOT_REACHED, Status
 from providers import routes
 from providers.base import Channel, OutboundMessage
 from providers.errors import UNREACHABLE
@@ -59,6 +59,7 @@ class Offer:
             "lease": self.lease,
             "as_of": self.as_of,
             "test": self.test,
+            **pseudonyms.parameters(),
         }
 
 
@@ -217,6 +218,8 @@ class Message(models.Model):
     failed_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    # Since when its texts, files and their address are gone; what is counted stays.
+    redacted_at = models.DateTimeField(null=True, editable=False)
 
     objects: ClassVar[models.Manager["Message"]] = MessageQuerySet.as_manager()
 
@@ -316,6 +319,11 @@ class Message(models.Model):
             models.Index(
                 fields=["message_id_header"], condition=~Q(message_id_header=""), name="messages_by_message_id_header"
             ),
+            models.Index(
+                fields=["type", "updated_at"],
+                condition=Q(redacted_at__isnull=True, status__in=AT_REST),
+                name="messages_to_redact",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -394,7 +402,9 @@ class Message(models.Model):
             self.reference_headers = f"{self.parent.reference_headers} {self.parent.message_id_header}".strip()
 
     def opt_recipient_out(self, source: str, at: datetime | None = None) -> None:
-        """Let the recipient of this outbound message get nothing more from its sender."""
+        """Let the recipient of this outbound message get nothing more from its sender; nobody where it was erased."""
+        if self.recipient == pseudonyms.REDACTED:
+            return
         OptOut.objects.opt_out(
             channel_type_of(self.type), self.sender, self.recipient, test=self.test, source=source, at=at
         )

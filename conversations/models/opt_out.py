@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from conversations.models.client import of_lane, of_senders
 from conversations.models.conversation import Conversation
+from conversations.pseudonyms import pseudonyms
 
 RECIPIENT_OPTED_OUT = "The recipient has opted out of messages from this sender."
 
@@ -29,11 +30,10 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
     def between(
         self, channel_type: str, our_address: str, their_address: str, *, test: bool = False
     ) -> "OptOutQuerySet":
-        """Return those of one pair of addresses, in any case."""
+        """Return those of one pair of addresses, in any case; also where theirs is not kept but as a pseudonym."""
         lowered = self.alias(ours=Lower("our_address"), theirs=Lower("their_address"))
-        return lowered.filter(
-            channel_type=channel_type, test=test, ours=Lower(Value(our_address)), theirs=Lower(Value(their_address))
-        )
+        theirs = [Lower(Value(their_address)), *pseudonyms(their_address)]
+        return lowered.filter(channel_type=channel_type, test=test, ours=Lower(Value(our_address)), theirs__in=theirs)
 
     def opt_out(
         self,
