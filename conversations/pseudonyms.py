@@ -1,20 +1,16 @@
 """What stands in the place of an address that is not kept: the same for the same address, and it tells nobody which.
 
-It is HMAC-SHA256 (RFC 2104) of the address in lower case, with a key that follows from SECRET_KEY. Python makes it, and
-so does PostgreSQL (`statements.OPTED_OUT`) where it looks whether somebody opted out whose address is not kept.
+It is HMAC-SHA256 of the address in lower case, with a key that follows from SECRET_KEY.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
-from hashlib import sha256
 
 from django.conf import settings
+from django.utils.crypto import salted_hmac
 
 REDACTED = "redacted"
 PREFIX = f"{REDACTED}:"
 CHARACTERS = 32
-BLOCK = 64
-"""Bytes that SHA-256 takes at once."""
 
 
 def pseudonym(address: str) -> str:
@@ -24,22 +20,10 @@ def pseudonym(address: str) -> str:
 
 def pseudonyms(address: str) -> list[str]:
     """Return what may stand for an address: by the key of today, and by those in SECRET_KEY_FALLBACKS."""
-    told = address.lower().encode()
-    digests = (sha256(outer + sha256(inner + told).digest()).hexdigest() for inner, outer in zip(*_pads(), strict=True))
-    return [f"{PREFIX}{digest[:CHARACTERS]}" for digest in digests]
+    return [_pseudonym(address.lower(), key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
 
 
-def parameters() -> dict[str, list[bytes]]:
-    """Return the keys as statements take them: `inner` and `outer`, each padded as HMAC does."""
-    inner, outer = _pads()
-    return {"inner": inner, "outer": outer}
-
-
-def _pads() -> tuple[list[bytes], list[bytes]]:
-    return _padded((settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
-
-
-@lru_cache(maxsize=8)
-def _padded(secrets: Sequence[str]) -> tuple[list[bytes], list[bytes]]:
-    keys = [sha256(f"switchboard pseudonyms {secret}".encode()).digest().ljust(BLOCK, b"\0") for secret in secrets]
-    return [bytes(each ^ 0x36 for each in key) for key in keys], [bytes(each ^ 0x5C for each in key) for key in keys]
+@lru_cache(maxsize=10_000)
+def _pseudonym(lowered: str, key: str) -> str:
+    digest = salted_hmac("conversations.pseudonyms", lowered, secret=key, algorithm="sha256").hexdigest()
+    return f"{PREFIX}{digest[:CHARACTERS]}"

@@ -49,19 +49,21 @@ def kept_for(channels: Collection[str]) -> timedelta | None:
     return timedelta(days=min(filter(None, days))) if any(days) else None
 
 
-def due() -> "QuerySet[Message]":
-    """Return the messages to which nothing happened for longer than RETENTION_DAYS_* allow."""
-    found, now = Message.objects.none(), timezone.now()
-    for channel in settings.RETENTION_DAYS:
-        if (kept := kept_for([channel])) is not None:
-            at_rest = Message.objects.filter(type=channel, redacted_at=None, status__in=AT_REST)
-            found = found | at_rest.filter(updated_at__lt=now - kept)
-    return found
+def due() -> "list[QuerySet[Message]]":
+    """Return for each channel the messages to which nothing happened for longer than RETENTION_DAYS_* allow.
+
+    In the order of the index that answers it, or the planner would look for the few that are left among all that were
+    redacted already.
+    """
+    kept = {channel: kept_for([channel]) for channel in settings.RETENTION_DAYS}
+    at_rest = Message.objects.filter(redacted_at=None, status__in=AT_REST).order_by("type", "updated_at")
+    now = timezone.now()
+    return [at_rest.filter(type=channel, updated_at__lt=now - age) for channel, age in kept.items() if age is not None]
 
 
 def is_due() -> bool:
     """Say whether anything is to be redacted now."""
-    return any(settings.RETENTION_DAYS.values()) and due().exists()
+    return any(messages.values_list("pk")[:1] for messages in due())
 
 
 def redact_due(limit: int) -> int:
@@ -69,8 +71,8 @@ def redact_due(limit: int) -> int:
 
     Their addresses are replaced by pseudonyms, so that whoever unsubscribes from an old mail is heard.
     """
-    ids = list(due().values_list("pk", flat=True)[:limit]) if any(settings.RETENTION_DAYS.values()) else []
-    return redact(ids, pseudonym, "Redacted, as its time of retention is over.")
+    ids = [pk for messages in due() for pk in messages.values_list("pk", flat=True)[:limit]][:limit]
+    return redact(ids, pseudonym, "Redacted, as its time of retention is over.") if ids else 0
 
 
 def redact(ids: Sequence[UUID], replacement: Replacement, reason: str) -> int:

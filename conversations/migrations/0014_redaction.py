@@ -35,4 +35,12 @@ class Migration(migrations.Migration):
                 name="messages_to_redact",
             ),
         ),
+        migrations.AddIndex(
+            model_name="optout",
+            index=models.Index(
+                condition=models.Q(("lifted_at__isnull", True), ("their_address__startswith", "redacted:")),
+                fields=["their_address"],
+                name="opt_outs_by_pseudonym",
+            ),
+        ),
     ]

@@ -10,11 +10,11 @@ from django.conf import settings
 from django.db import connection
 from uuid_utils.compat import uuid7
 
-from conversations import pseudonyms
 from conversations.models import statements
 from conversations.models.conversation import Conversation, channel_type_of, key_of
 from conversations.models.opt_out import RECIPIENT_OPTED_OUT
 from conversations.models.report import ReportQuerySet
+from conversations.pseudonyms import pseudonyms
 
 if TYPE_CHECKING:
     from conversations.models.message import Message
@@ -126,7 +126,7 @@ def insert_parameters(message: "Message", conversation_type: str) -> dict[str, A
         "batch": message.batch,
         "test": message.test,
         "author_id": message.author_id,
-        **pseudonyms.parameters(),
+        "pseudonyms": pseudonyms(message.recipient),
     }
 
 

@@ -16,7 +16,7 @@ class DatabaseIdentityQuerySet(models.QuerySet["DatabaseIdentity"]):
 
     def current(self) -> str:
         """Return the identity that this database has, whatever its rows say."""
-        return str(_answer(f"SELECT {statements.IDENTITY}"))
+        return str(_answer("SELECT conversations_identity()"))
 
     def has_own_numbers(self) -> bool:
         """Say whether the numbers of transactions in the timelines are this database's own."""

@@ -15,7 +15,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from conversations import mail_links, pseudonyms
+from conversations import mail_links
 from conversations.models import statements
 from conversations.models.acceptance import AcceptanceQuerySet
 from conversations.models.client import of_lane, of_senders
@@ -25,6 +25,7 @@ from conversations.models.event import MessageEvent
 from conversations.models.opt_out import OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
 from conversations.models.status import AT_REST, NOT_REACHED, Status
+from conversations.pseudonyms import REDACTED
 from providers import routes
 from providers.base import Channel, OutboundMessage
 from providers.errors import UNREACHABLE
@@ -59,7 +60,6 @@ class Offer:
             "lease": self.lease,
             "as_of": self.as_of,
             "test": self.test,
-            **pseudonyms.parameters(),
         }
 
 
@@ -78,11 +78,13 @@ class MessageQuerySet(AcceptanceQuerySet):
         None that has expired. Messages of one conversation leave in the order they were accepted, one in flight at a
         time. Safe to call from any number of workers at once: none waits for another, none gets what another has.
         """
-        return list(self.raw(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()}))
+        claimed = self.raw(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()})
+        return OptOut.objects.heeded_by_pseudonym(list(claimed))
 
     def claim_one(self, message: "Message", offer: "Offer") -> list["Message"]:
         """Take this message, by the same rules. A list of one or none."""
-        return list(self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()}))
+        claimed = self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()})
+        return OptOut.objects.heeded_by_pseudonym(list(claimed))
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Write how attempts ended, each with its event; return the ids of the rows that this changed.
@@ -403,7 +405,7 @@ class Message(models.Model):
 
     def opt_recipient_out(self, source: str, at: datetime | None = None) -> None:
         """Let the recipient of this outbound message get nothing more from its sender; nobody where it was erased."""
-        if self.recipient == pseudonyms.REDACTED:
+        if self.recipient == REDACTED:
             return
         OptOut.objects.opt_out(
             channel_type_of(self.type), self.sender, self.recipient, test=self.test, source=source, at=at

@@ -4,24 +4,17 @@ Each is one SQL statement, so each holds wholly or not at all. Rows are locked i
 by id, so that no two of them can block each other for ever.
 """
 
-# Which database this is (see DatabaseIdentity), and whether the rows in it came from another one. Neither names a row
-# of the question that it stands in, so it is answered once for each statement.
-IDENTITY = """(
-    SELECT system_identifier || '/' || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/'
-        || 'conversations_databaseidentity'::regclass::oid
-    FROM pg_control_system())"""
-IS_COPY = f"EXISTS (SELECT FROM conversations_databaseidentity WHERE identity <> {IDENTITY})"
+# Whether the rows came from another database (see DatabaseIdentity). It names no row of the question that it stands in,
+# so it is answered once for each statement; as a function it costs no planning.
+IS_COPY = "conversations_is_copy()"
 
 # Compared by PostgreSQL on both sides, so that one rule of case decides; an index answers it. Whoever opted out and was
-# erased since is known by a pseudonym (conversations.pseudonyms).
+# erased since is known by a pseudonym, of which there is one for each key (conversations.pseudonyms).
 OPTED_OUT = """EXISTS (
     SELECT FROM conversations_optout AS opt_out
     WHERE opt_out.channel_type = {channel_type} AND opt_out.test = %(test)s AND opt_out.lifted_at IS NULL
       AND lower(opt_out.our_address) = lower({sender})
-      AND lower(opt_out.their_address) = ANY(lower({recipient}) || ARRAY(
-        SELECT 'redacted:' || left(encode(sha256(outer_pad || sha256(
-            inner_pad || convert_to(lower({recipient}), 'UTF8'))), 'hex'), 32)
-        FROM unnest(%(inner)s::bytea[], %(outer)s::bytea[]) AS key (inner_pad, outer_pad))))"""
+      AND lower(opt_out.their_address) = {recipient})"""
 
 # Whether it was archived is read as it stood before: of two who archive and wake one at the same moment, the event that
 # tells of the second may be missing.
@@ -120,6 +113,7 @@ WISH = {
     "participants_key": "text",
     "channel_type": "text",
     "place": "integer",
+    "pseudonyms": "text[]",
 }
 
 INSERT_MESSAGE = (
@@ -130,7 +124,11 @@ accepted AS MATERIALIZED (
     FROM conversation
 ),""".replace(
         "{opted_out}",
-        OPTED_OUT.format(channel_type="%(channel_type)s", sender="%(sender)s", recipient="%(recipient)s"),
+        OPTED_OUT.format(
+            channel_type="%(channel_type)s",
+            sender="%(sender)s",
+            recipient="ANY(lower(%(recipient)s) || %(pseudonyms)s::text[])",
+        ),
     )
     + _INSERT_MESSAGES.format(**{name: f"%({name})s" for name in WISH})
 )
@@ -167,7 +165,11 @@ accepted AS MATERIALIZED (
 INSERT_BATCH = _WISHED.format(
     columns=", ".join(f"{name} {kind}" for name, kind in WISH.items()),
     kept=", ".join(f"wish.{name}" for name in WISH if name != "conversation_id"),
-    opted_out=OPTED_OUT.format(channel_type="wish.channel_type", sender="wish.sender", recipient="wish.recipient"),
+    opted_out=OPTED_OUT.format(
+        channel_type="wish.channel_type",
+        sender="wish.sender",
+        recipient="ANY(lower(wish.recipient) || wish.pseudonyms)",
+    ),
 ) + _INSERT_MESSAGES.format(**{name: name for name in WISH})
 
 # Both looks at the line and the row locks see one snapshot, which is what keeps two workers out of one conversation
@@ -218,7 +220,7 @@ SELECT * FROM claimed"""
 _CLAIMED_OPTED_OUT = OPTED_OUT.format(
     channel_type="CASE message.type WHEN 'email' THEN 'email' ELSE 'sms' END",
     sender="message.sender",
-    recipient="message.recipient",
+    recipient="lower(message.recipient)",
 )
 CLAIM_DUE = CLAIM.format(which="due.type = %(channel)s", opted_out=_CLAIMED_OPTED_OUT, copy=IS_COPY)
 CLAIM_ONE = CLAIM.format(which="due.id = %(id)s", opted_out=_CLAIMED_OPTED_OUT, copy=IS_COPY)
@@ -321,6 +323,10 @@ moved AS (
 )
 INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
 SELECT id, 'uncertain', 'assumed', attempts, error_code, error_message, statement_timestamp() FROM moved"""
+
+OPT_OUTS_BY_PSEUDONYM = """
+SELECT channel_type, lower(our_address), their_address, test FROM conversations_optout
+WHERE their_address = ANY(%(names)s) AND their_address LIKE 'redacted:%%' AND lifted_at IS NULL"""
 
 EXPIRE_OVERDUE = """
 WITH overdue AS MATERIALIZED (
