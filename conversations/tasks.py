@@ -19,9 +19,9 @@ from django.dispatch import receiver
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
-from conversations import delivery, settling
+from conversations import delivery, redaction, settling
 from conversations.broker import broker
-from conversations.models import IdempotencyKey, Media, Message
+from conversations.models import DatabaseIdentity, IdempotencyKey, Media, Message
 from conversations.models.pace import PACED
 from conversations.models.status import Status
 from providers import breaker, routes
@@ -36,6 +36,9 @@ RING_GRACE_SECONDS = 2.0
 LONGEST_COUNTDOWN_SECONDS = 300.0
 SWEEP_BATCH = 500
 FETCHES_AT_ONCE = 4
+# Of each sweep: some ten million a day, and never enough at once to hold up those who write.
+REDACTED_AT_ONCE = 200
+RESTORED_COPY = "restored copy: manage.py after_restore"
 
 
 class WaitsForRetry(Exception):
@@ -72,7 +75,7 @@ class Doorbell:
 
 
 _doorbell = Doorbell()
-_fetching, _settling = threading.Lock(), threading.Lock()
+_fetching, _settling, _redacting = threading.Lock(), threading.Lock(), threading.Lock()
 
 
 @shared_task(bind=True, name="conversations.send_sms", max_retries=None)
@@ -147,8 +150,12 @@ def sweep() -> str:
     that were to end by now. Forget what need not be remembered.
 
     What has to be asked of others is left to tasks of their own, as those decide how long it takes: what became of a
-    message in doubt, and files that came in and still lie at a provider.
+    message in doubt, files that came in and still lie at a provider, and files that the storage is to delete. In a
+    restored copy nothing is made good before somebody said that it is one: what has waited too long here may have been
+    sent from the original.
     """
+    if DatabaseIdentity.objects.is_copy():
+        return RESTORED_COPY
     doubted = Message.objects.doubt_expired_leases(limit=SWEEP_BATCH)
     AccountState.objects.end_rehearsals()
     clocks = turn_clocks()
@@ -162,6 +169,8 @@ def sweep() -> str:
         _doorbell.publish(settle)
     if Media.objects.is_due() and not _fetching.locked():
         _doorbell.publish(fetch_media)
+    if redaction.is_due() and not _redacting.locked():
+        _doorbell.publish(redact)
     rung = [channel for channel in CHANNELS if any(ring_overdue(channel, test) for test in routes.lanes())]
     return f"uncertain {doubted}, expired {expired}, rang {', '.join(rung) or 'nobody'}"
 
@@ -208,6 +217,17 @@ def fetch_media() -> str:
         return f"media {len(media)}"
     finally:
         _fetching.release()
+
+
+@shared_task(name="conversations.redact", ignore_result=True)
+def redact() -> str:
+    """Redact what is past its time, some at a time; only one such task at a time in each process."""
+    if not _redacting.acquire(blocking=False):
+        return "busy"
+    try:
+        return f"redacted {redaction.redact_due(REDACTED_AT_ONCE)}"
+    finally:
+        _redacting.release()
 
 
 def ring_overdue(channel: Channel, test: bool) -> bool:

@@ -52,8 +52,10 @@ class MessagingProjectConfig(AppConfig):
             logger.warning("the heartbeats of %s could not be dropped (%s)", worker, type(error).__name__)
 
     def count_start(self, worker: str, queues: list[str], **_: Any) -> None:
-        """Count a worker's start."""
+        """Count a worker's start, and say where it has nothing to send before somebody has looked."""
         try:
+            if apps.get_model("conversations", "DatabaseIdentity").objects.is_copy():
+                logger.error("this database is a restored copy: nothing is sent until manage.py after_restore was run")
             apps.get_model("messaging_project", "Tally").objects.add(Counter({("worker_starts_total", queues[0]): 1}))
         except DatabaseError as error:
             logger.warning("the start of %s could not be counted (%s)", worker, type(error).__name__)

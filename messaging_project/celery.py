@@ -40,6 +40,7 @@ ROUTES = {
     "conversations.sweep": "sweep",
     "conversations.settle": "sweep",
     "conversations.fetch_media": "sweep",
+    "conversations.redact": "sweep",
     "webhooks.sweep": "sweep",
     "webhooks.tell": "events",
 }

@@ -17,7 +17,7 @@ from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from conversations.models import Message
+from conversations.models import DatabaseIdentity, Message
 from conversations.models.status import Status
 from messaging_project.celery import QUEUES
 from messaging_project.models import Heartbeat
@@ -39,24 +39,27 @@ def live(_: HttpRequest) -> JsonResponse:
 
 @require_safe
 def ready(_: HttpRequest) -> JsonResponse:
-    """May this process get traffic? 503 without a migrated database; without Redis it is 200, `degraded`."""
+    """May this process get traffic? 503 without a migrated database, and in a restored copy that nobody has looked
+    after yet; without Redis it is 200, `degraded`.
+    """
     checks = {"database": check_database(), "redis": check_redis()}
     if is_ok(checks["database"]):
-        checks["migrations"] = check_migrations()
-    unready = any(not is_ok(checks[name]) for name in ("database", "migrations") if name in checks)
+        checks |= check_schema()
+    unready = any(not is_ok(check) for name, check in checks.items() if name != "redis")
     status = "unready" if unready else "ready" if is_ok(checks["redis"]) else "degraded"
     return probe_response(status, checks, unwell=unready)
 
 
 @require_safe
 def health(_: HttpRequest) -> JsonResponse:
-    """Is the whole system well? 503 names what is not: database, Redis, a queue without a worker, a silent sweep.
+    """Is the whole system well? 503 names what is not: database, Redis, a queue without a worker, a silent sweep, or
+    that this is a restored copy, which sends nothing.
 
     A provider's account that is stopped is named too, but it is 200, `degraded`: restarting us would mend nothing.
     """
     checks = {"database": check_database(), "redis": check_redis()}
     if is_ok(checks["database"]):
-        checks["migrations"] = check_migrations()
+        checks |= check_schema()
         if is_ok(checks["migrations"]):
             checks |= {"queues": check_queues(), "sweep": check_sweep(), "providers": check_providers()}
     unwell = not all(is_ok(check) for name, check in checks.items() if name != "providers")
@@ -118,6 +121,19 @@ def check_migrations() -> Check:
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
         return {"status": "unmigrated", "missing": len(missing), "mend": "python manage.py migrate"}
+    return {"status": "ok"}
+
+
+def check_schema() -> dict[str, Check]:
+    """Look at the migrations, and where none is missing at where the rows came from."""
+    checks = {"migrations": check_migrations()}
+    return {**checks, "restore": check_restore()} if is_ok(checks["migrations"]) else checks
+
+
+def check_restore() -> Check:
+    """Look whether the database came out of a backup: then nothing is sent from it yet."""
+    if DatabaseIdentity.objects.is_copy():
+        return {"status": "restored_copy", "mend": "python manage.py after_restore"}
     return {"status": "ok"}
 
 

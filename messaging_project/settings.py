@@ -193,6 +193,13 @@ for account in {name for route in ROUTES.values() for name in route} - {"twilio"
 # --- What comes in --------------------------------------------------------------------------------------------------
 
 RECEIPT_RETENTION_DAYS: int = env.int("RECEIPT_RETENTION_DAYS", default=30)
+RETENTION_DAYS = {
+    "sms": int(env.str("RETENTION_DAYS_SMS", default="") or 0),
+    "mms": int(env.str("RETENTION_DAYS_MMS", default="") or 0),
+    "email": int(env.str("RETENTION_DAYS_EMAIL", default="") or 0),
+}
+if min(RETENTION_DAYS.values()) < 0:
+    raise ImproperlyConfigured("RETENTION_DAYS_SMS, _MMS and _EMAIL are days, 0 where messages are kept for good.")
 MEDIA_DIR = Path(env.str("MEDIA_DIR", default=str(VAR_DIR / "media")))
 MEDIA_MAX_BYTES: int = env.int("MEDIA_MAX_BYTES", default=25 * 1024 * 1024)
 MEDIA_TYPES: list[str] = env.list(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q
+from django.db.models import Count, Exists, F, Max, OuterRef, Q
 from django.utils import timezone
 
 from conversations.models import MessageEvent
@@ -15,6 +15,7 @@ from providers.sandbox_account import NAME as SANDBOX
 from webhooks.models import Receipt
 
 EVENTS_AT_ONCE = 20_000
+BEYOND_ANY_TRANSACTION = 2**63 - 1
 RECEIPTS_APPLIED_WITHIN = timedelta(seconds=10)
 DELIVERY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
 ERROR_TYPES = {Status.FAILED: "rejected", Status.UNCERTAIN: "uncertain", Status.PENDING: "not_sent"}
@@ -63,19 +64,25 @@ class Counted(models.Model):
         return f"counted up to {self.transaction_number}.{self.event_id} and {self.received_until}"
 
 
-def count_on() -> None:
+def count_on(before: int | None = None) -> bool:
     """Count what has happened since, each event once and no more than some thousands at a time; nothing while somebody
-    else counts.
+    else counts. Return whether there were any events.
+
+    `before` ends it at that transaction's number, None at the oldest that is under way.
     """
     Counted.objects.bulk_create([Counted(pk=1)], ignore_conflicts=True)
     with transaction.atomic():
         counted = Counted.objects.select_for_update(skip_locked=True).filter(pk=1).first()
-        if counted is not None:
-            Tally.objects.add(new_events(counted) + new_receipts(counted))
-            counted.save()
+        if counted is None:
+            return False
+        reached = counted.transaction_number, counted.event_id
+        events = new_events(counted, oldest_under_way() if before is None else before)
+        Tally.objects.add(events + new_receipts(counted))
+        counted.save()
+        return reached != (counted.transaction_number, counted.event_id)
 
 
-def new_events(counted: Counted) -> Counts:
+def new_events(counted: Counted, before: int) -> Counts:
     """Count the events of transactions older than any that is still under way: nobody can write behind those.
 
     What we saw to be sent and the provider reported, too, was sent once.
@@ -86,13 +93,28 @@ def new_events(counted: Counted) -> Counts:
         message=OuterRef("message"), attempt=OuterRef("attempt"), status=Status.SENT, evidence="observed"
     )
     echoes = Q(Exists(seen), status=Status.SENT, evidence="reported")
-    settled = later.filter(~echoes, transaction_number__lt=oldest_under_way()).select_related("message")
+    settled = later.filter(~echoes, transaction_number__lt=before).select_related("message")
     counts: Counts = Counter()
     for event in settled.order_by("transaction_number", "id").defer("message__body", "message__html")[:EVENTS_AT_ONCE]:
         counted.transaction_number, counted.event_id = event.transaction_number, event.pk
         if event.status in Status.values and not event.message.test:
             counts.update(of_event(event))
     return counts
+
+
+def count_everything() -> None:
+    """Count all that the timelines hold, also of transactions that another database has numbered."""
+    while count_on(before=BEYOND_ANY_TRANSACTION):
+        pass
+
+
+def count_from_here() -> None:
+    """Let all events that there are be counted: what is written from this transaction on is still to be."""
+    newest = MessageEvent.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()::text::bigint")
+        here = {"transaction_number": cursor.fetchone()[0], "event_id": newest}
+    Counted.objects.update_or_create(pk=1, defaults=here)
 
 
 def oldest_under_way() -> int:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from celery import shared_task
 
+from conversations.models import DatabaseIdentity
+from conversations.tasks import RESTORED_COPY
 from webhooks import telling
 from webhooks.models import Delivery, Receipt
 from webhooks.models.receipt import applied_at_once
@@ -44,8 +46,11 @@ def tell() -> str:
     """Note what is new, and tell subscribers that, and again what they did not take.
 
     In each process one at a time notes, and one tells for as long as there is something to tell: so what happens while
-    somebody is slow is noted all the same, and told to the others by the one that tells.
+    somebody is slow is noted all the same, and told to the others by the one that tells. In a restored copy nobody is
+    told of anything before somebody said that it is one.
     """
+    if DatabaseIdentity.objects.is_copy():
+        return RESTORED_COPY
     try:
         noted = one_at_a_time(_noting, note)
     finally:  # whatever is wrong with what is new, what was noted is told

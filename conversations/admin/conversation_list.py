@@ -52,7 +52,7 @@ def newest_messages(conversations: Iterable[Conversation]) -> dict[Any, Message]
     newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-created_at", "-id").values("pk")[:1]
     ids = Conversation.objects.filter(pk__in=[each.pk for each in conversations]).values(newest=newest)
     fields = ("conversation", "direction", "status", "type", "sender", "recipient", "subject", "body", "attachments")
-    found = Message.objects.filter(pk__in=ids).only(*fields, "quoted_from", "error_message")
+    found = Message.objects.filter(pk__in=ids).only(*fields, "quoted_from", "error_message", "redacted_at")
     return {each.conversation_id: each for each in found}
 
 
@@ -183,7 +183,8 @@ class ConversationList(admin.ModelAdmin):
         newest: Message | None = conversation.newest
         if newest is None:
             return format_html('<span class="quiet">{}</span>', "Nothing yet")
-        words = newest.newly_written[:LONGEST_WORDS].strip() or ("Files" if newest.attachments else "No text")
+        instead = "Redacted" if newest.redacted_at else "Files" if newest.attachments else "No text"
+        words = newest.newly_written[:LONGEST_WORDS].strip() or instead
         return rendered("said", message=newest, words=words, failed=newest.status in NOT_REACHED)
 
     @admin.display(description="unread", empty_value="")

@@ -77,7 +77,8 @@ class Entry:
     @property
     def is_retryable(self) -> bool:
         """Whether it can be sent again."""
-        return self.message is not None and self.message.status in RETRYABLE
+        message = self.message
+        return message is not None and message.status in RETRYABLE and message.redacted_at is None
 
     @property
     def may_arrive_twice(self) -> bool:

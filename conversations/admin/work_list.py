@@ -63,7 +63,7 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
     @admin.display(description="message")
     def text(self, message: Message) -> str:
         """Return the first words, with a link to all that is known of it."""
-        words = message.subject or message.body or "(no text)"
+        words = message.subject or message.body or ("(redacted)" if message.redacted_at else "(no text)")
         url = reverse("admin:conversations_message_change", args=[message.pk])
         return format_html('<a href="{}" title="Open the message">{}</a>', url, Truncator(words).chars(60))
 
@@ -127,6 +127,8 @@ class NotReachedAdmin(WorkListAdmin):
         message = Message.objects.filter(pk=pk).first()
         if message is None:
             return "as they are gone by now"
+        if message.redacted_at is not None:
+            return "as their text and addresses were redacted"
         if has_opted_out(message):
             return "as their recipient has opted out"
         queued = Message.objects.retry(message.pk, request.user.get_username())

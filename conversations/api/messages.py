@@ -78,7 +78,10 @@ class NotPending(APIException):
     default_code = "not_pending"
 
     def __init__(self, message: Message) -> None:
-        super().__init__(f"The message is {message.status}; only one that no worker has can be changed.")
+        if message.redacted_at is not None:
+            super().__init__(redacted(message), "redacted")
+        else:
+            super().__init__(f"The message is {message.status}; only one that no worker has can be changed.")
 
 
 class NotRetryable(APIException):
@@ -89,7 +92,15 @@ class NotRetryable(APIException):
 
     def __init__(self, message: Message) -> None:
         words = ", ".join(sorted(RETRYABLE))
-        super().__init__(f"The message is {message.status}; one that is {words} can be sent again.")
+        if message.redacted_at is not None:
+            super().__init__(redacted(message), "redacted")
+        else:
+            super().__init__(f"The message is {message.status}; one that is {words} can be sent again.")
+
+
+def redacted(message: Message) -> str:
+    """Return why nothing can be done with a message that was redacted."""
+    return f"The message was redacted on {message.redacted_at:%Y-%m-%d}: its text and its addresses are not kept."
 
 
 class ChangeRequest(Shape):

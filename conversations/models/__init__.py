@@ -4,6 +4,7 @@ from conversations.models.client import ApiKey, Client
 from conversations.models.conversation import Conversation
 from conversations.models.event import ConversationEvent, MessageEvent
 from conversations.models.idempotency import IdempotencyKey
+from conversations.models.identity import DatabaseIdentity
 from conversations.models.media import Media
 from conversations.models.message import Message
 from conversations.models.note import Note
@@ -16,6 +17,7 @@ __all__ = [
     "Client",
     "Conversation",
     "ConversationEvent",
+    "DatabaseIdentity",
     "IdempotencyKey",
     "Media",
     "Message",

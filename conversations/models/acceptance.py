@@ -16,6 +16,7 @@ from conversations.models import statements
 from conversations.models.conversation import Conversation, channel_type_of, key_of
 from conversations.models.opt_out import RECIPIENT_OPTED_OUT
 from conversations.models.report import ReportQuerySet
+from conversations.pseudonyms import pseudonyms
 
 if TYPE_CHECKING:
     from conversations.models.message import Message
@@ -142,6 +143,7 @@ def insert_parameters(message: "Message", conversation_type: str) -> dict[str, A
         "batch": message.batch,
         "test": message.test,
         "author_id": message.author_id,
+        "pseudonyms": pseudonyms(message.recipient),
     }
 
 

@@ -45,6 +45,14 @@ class DoubtQuerySet(models.QuerySet["Message"]):
             cursor.execute(statements.DOUBT_EXPIRED_LEASES, {"limit": limit, **settling_times()})
             return int(cursor.rowcount)
 
+    def doubt_restored(self, *, limit: int) -> int:
+        """Turn up to `limit` messages of a restored copy that may have been sent since its backup into `uncertain`;
+        return how many. They are looked up at their providers at once.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(statements.DOUBT_RESTORED, {"limit": limit, "deadline": settling_times()["deadline"]})
+            return int(cursor.rowcount)
+
     def take_doubts(self, *, limit: int) -> list["Message"]:
         """Return doubts whose provider has to be asked now; each comes due again after SETTLE_GAP_SECONDS."""
         gap = timedelta(seconds=settings.SETTLE_GAP_SECONDS)

@@ -46,10 +46,10 @@ class InterventionQuerySet(DoubtQuerySet):
         """Queue a message again that did not arrive, with a new time to live, whoever is to blame for it.
 
         Its attempts count on, as callbacks name theirs. What nobody could settle may arrive twice now: its timeline
-        says so.
+        says so. Of one that was redacted there is nothing left to send.
         """
         message = self._locked(pk)
-        if message is None or message.status not in RETRYABLE:
+        if message is None or message.status not in RETRYABLE or message.redacted_at is not None:
             return None
         if message.status == Status.UNRESOLVED:
             message.record_possible_duplicate(f"Sent again by {by}, although it may have been sent.")
@@ -75,9 +75,9 @@ class InterventionQuerySet(DoubtQuerySet):
 
     @transaction.atomic
     def tell(self, pk: UUID, by: str, status: Status, metadata: dict[str, Any] | None) -> "Message | None":
-        """Let a message be what somebody says became of it, unless a worker has it."""
+        """Let a message be what somebody says became of it, unless a worker has it or it was redacted."""
         message = self._locked(pk)
-        if message is None or message.status == Status.SENDING:
+        if message is None or message.status == Status.SENDING or message.redacted_at is not None:
             return None
         now = timezone.now()
         message.next_attempt_at = message.settle_at = message.settle_by = message.report_due_at = None

@@ -24,7 +24,8 @@ from conversations.models.doubt import SETTLED_WITHOUT_AN_ID, settling_times
 from conversations.models.event import MessageEvent
 from conversations.models.opt_out import OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
-from conversations.models.status import NOT_REACHED, Status
+from conversations.models.status import AT_REST, NOT_REACHED, Status
+from conversations.pseudonyms import REDACTED
 from providers import routes
 from providers.base import Channel, OutboundMessage
 from providers.errors import UNREACHABLE
@@ -77,11 +78,13 @@ class MessageQuerySet(AcceptanceQuerySet):
         None that has expired. Messages of one conversation leave in the order they were accepted, one in flight at a
         time. Safe to call from any number of workers at once: none waits for another, none gets what another has.
         """
-        return list(self.raw(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()}))
+        claimed = self.raw(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()})
+        return OptOut.objects.heeded_by_pseudonym(list(claimed))
 
     def claim_one(self, message: "Message", offer: "Offer") -> list["Message"]:
         """Take this message, by the same rules. A list of one or none."""
-        return list(self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()}))
+        claimed = self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()})
+        return OptOut.objects.heeded_by_pseudonym(list(claimed))
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Write how attempts ended, each with its event; return the ids of the rows that this changed.
@@ -217,6 +220,8 @@ class Message(models.Model):
     failed_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    # Since when its texts, files and their address are gone; what is counted stays.
+    redacted_at = models.DateTimeField(null=True, editable=False)
 
     objects: ClassVar[models.Manager["Message"]] = MessageQuerySet.as_manager()
 
@@ -316,6 +321,11 @@ class Message(models.Model):
             models.Index(
                 fields=["message_id_header"], condition=~Q(message_id_header=""), name="messages_by_message_id_header"
             ),
+            models.Index(
+                fields=["type", "updated_at"],
+                condition=Q(redacted_at__isnull=True, status__in=AT_REST),
+                name="messages_to_redact",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -405,7 +415,9 @@ class Message(models.Model):
             self.reference_headers = f"{self.parent.reference_headers} {self.parent.message_id_header}".strip()
 
     def opt_recipient_out(self, source: str, at: datetime | None = None) -> None:
-        """Let the recipient of this outbound message get nothing more from its sender."""
+        """Let the recipient of this outbound message get nothing more from its sender; nobody where it was erased."""
+        if self.recipient == REDACTED:
+            return
         OptOut.objects.opt_out(
             channel_type_of(self.type), self.sender, self.recipient, test=self.test, source=source, at=at
         )

@@ -1,16 +1,21 @@
 """Who wants no more messages from which of our addresses."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
+from conversations.models import statements
 from conversations.models.client import of_lane, of_senders
-from conversations.models.conversation import Conversation
+from conversations.models.conversation import Conversation, channel_type_of
+from conversations.pseudonyms import PREFIX, pseudonyms
+
+if TYPE_CHECKING:
+    from conversations.models.message import Message
 
 RECIPIENT_OPTED_OUT = "The recipient has opted out of messages from this sender."
 
@@ -29,11 +34,10 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
     def between(
         self, channel_type: str, our_address: str, their_address: str, *, test: bool = False
     ) -> "OptOutQuerySet":
-        """Return those of one pair of addresses, in any case."""
+        """Return those of one pair of addresses, in any case; also where theirs is not kept but as a pseudonym."""
         lowered = self.alias(ours=Lower("our_address"), theirs=Lower("their_address"))
-        return lowered.filter(
-            channel_type=channel_type, test=test, ours=Lower(Value(our_address)), theirs=Lower(Value(their_address))
-        )
+        theirs = [Lower(Value(their_address)), *pseudonyms(their_address)]
+        return lowered.filter(channel_type=channel_type, test=test, ours=Lower(Value(our_address)), theirs__in=theirs)
 
     def opt_out(
         self,
@@ -60,6 +64,22 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
         )
         self.bulk_create([opt_out], ignore_conflicts=True)
         return pair.in_force().first() or opt_out
+
+    def heeded_by_pseudonym(self, claimed: list["Message"]) -> list["Message"]:
+        """Return these claimed messages; of those whose recipient opted out and is known by a pseudonym only, that is
+        noted. The others the claim itself has looked at.
+        """
+        if not claimed:
+            return claimed
+        names = [name for message in claimed for name in pseudonyms(message.recipient)]
+        with connection.cursor() as cursor:
+            cursor.execute(statements.OPT_OUTS_BY_PSEUDONYM, {"names": names})
+            held = set(cursor.fetchall())
+        for message in claimed:
+            line = channel_type_of(message.type), message.sender.lower()
+            if any((*line, name, message.test) in held for name in pseudonyms(message.recipient)):
+                message.recipient_opted_out = True
+        return claimed
 
     def lift(self, *, source: str, at: datetime | None = None) -> int:
         """End those among these that hold since before `at` (now); return how many there were."""
@@ -107,7 +127,14 @@ class OptOut(models.Model):
             ),
             models.CheckConstraint(condition=Q(channel_type__in=["sms", "email"]), name="opt_out_channel_in_words"),
         ]
-        indexes = [models.Index(fields=["-opted_out_at", "-id"], name="opt_outs_latest_first")]
+        indexes = [
+            models.Index(fields=["-opted_out_at", "-id"], name="opt_outs_latest_first"),
+            models.Index(
+                fields=["their_address"],
+                condition=Q(their_address__startswith=PREFIX, lifted_at__isnull=True),
+                name="opt_outs_by_pseudonym",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.channel_type} opt-out {self.pk}"

@@ -4,11 +4,17 @@ Each is one SQL statement, so each holds wholly or not at all. Rows are locked i
 by id, so that no two of them can block each other for ever.
 """
 
-# Compared by PostgreSQL on both sides, so that one rule of case decides; an index answers it.
+# Whether the rows came from another database (see DatabaseIdentity). It names no row of the question that it stands in,
+# so it is answered once for each statement; as a function it costs no planning.
+IS_COPY = "conversations_is_copy()"
+
+# Compared by PostgreSQL on both sides, so that one rule of case decides; an index answers it. Whoever opted out and was
+# erased since is known by a pseudonym, of which there is one for each key (conversations.pseudonyms).
 OPTED_OUT = """EXISTS (
     SELECT FROM conversations_optout AS opt_out
     WHERE opt_out.channel_type = {channel_type} AND opt_out.test = %(test)s AND opt_out.lifted_at IS NULL
-      AND lower(opt_out.our_address) = lower({sender}) AND lower(opt_out.their_address) = lower({recipient}))"""
+      AND lower(opt_out.our_address) = lower({sender})
+      AND lower(opt_out.their_address) = {recipient})"""
 
 # Whether it was archived is read as it stood before: of two who archive and wake one at the same moment, the event that
 # tells of the second may be missing.
@@ -107,6 +113,7 @@ WISH = {
     "participants_key": "text",
     "channel_type": "text",
     "place": "integer",
+    "pseudonyms": "text[]",
 }
 
 INSERT_MESSAGE = (
@@ -117,7 +124,11 @@ accepted AS MATERIALIZED (
     FROM conversation
 ),""".replace(
         "{opted_out}",
-        OPTED_OUT.format(channel_type="%(channel_type)s", sender="%(sender)s", recipient="%(recipient)s"),
+        OPTED_OUT.format(
+            channel_type="%(channel_type)s",
+            sender="%(sender)s",
+            recipient="ANY(lower(%(recipient)s) || %(pseudonyms)s::text[])",
+        ),
     )
     + _INSERT_MESSAGES.format(**{name: f"%({name})s" for name in WISH})
 )
@@ -154,7 +165,11 @@ accepted AS MATERIALIZED (
 INSERT_BATCH = _WISHED.format(
     columns=", ".join(f"{name} {kind}" for name, kind in WISH.items()),
     kept=", ".join(f"wish.{name}" for name in WISH if name != "conversation_id"),
-    opted_out=OPTED_OUT.format(channel_type="wish.channel_type", sender="wish.sender", recipient="wish.recipient"),
+    opted_out=OPTED_OUT.format(
+        channel_type="wish.channel_type",
+        sender="wish.sender",
+        recipient="ANY(lower(wish.recipient) || wish.pseudonyms)",
+    ),
 ) + _INSERT_MESSAGES.format(**{name: name for name in WISH})
 
 # Both looks at the line and the row locks see one snapshot, which is what keeps two workers out of one conversation
@@ -166,7 +181,7 @@ INSERT_BATCH = _WISHED.format(
 CLAIM = """
 WITH free AS MATERIALIZED (
     SELECT id, provider AS planned FROM conversations_message AS due
-    WHERE due.status = 'pending' AND {which} AND due.test = %(test)s
+    WHERE due.status = 'pending' AND {which} AND due.test = %(test)s AND NOT {copy}
       AND due.next_attempt_at <= statement_timestamp()
       AND (due.expires_at > COALESCE(%(as_of)s::timestamptz, statement_timestamp())) IS TRUE
       AND NOT EXISTS (
@@ -205,10 +220,10 @@ SELECT * FROM claimed"""
 _CLAIMED_OPTED_OUT = OPTED_OUT.format(
     channel_type="CASE message.type WHEN 'email' THEN 'email' ELSE 'sms' END",
     sender="message.sender",
-    recipient="message.recipient",
+    recipient="lower(message.recipient)",
 )
-CLAIM_DUE = CLAIM.format(which="due.type = %(channel)s", opted_out=_CLAIMED_OPTED_OUT)
-CLAIM_ONE = CLAIM.format(which="due.id = %(id)s", opted_out=_CLAIMED_OPTED_OUT)
+CLAIM_DUE = CLAIM.format(which="due.type = %(channel)s", opted_out=_CLAIMED_OPTED_OUT, copy=IS_COPY)
+CLAIM_ONE = CLAIM.format(which="due.id = %(id)s", opted_out=_CLAIMED_OPTED_OUT, copy=IS_COPY)
 
 # An acceptance that a callback outran moves nothing, and still brings what only it knows. An outcome that gives its
 # attempt back does so only under the lease it was claimed with: the number may be somebody else's by now. Why it was
@@ -341,6 +356,32 @@ moved AS (
 )
 INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
 SELECT id, 'uncertain', 'assumed', attempts, error_code, error_message, statement_timestamp() FROM moved"""
+
+# What waited when the backup was made may have been sent since: by one more attempt than the row knows of, so that this
+# one's reports find it. What is scheduled for a time that is still to come was not.
+DOUBT_RESTORED = """
+WITH waiting AS MATERIALIZED (
+    SELECT id FROM conversations_message
+    WHERE status = 'pending' AND next_attempt_at IS NOT NULL AND (send_at IS NULL OR send_at <= statement_timestamp())
+       OR status = 'sending' AND lease_expires_at IS NOT NULL
+    LIMIT %(limit)s FOR UPDATE
+),
+moved AS (
+    UPDATE conversations_message AS m
+    SET status = 'uncertain', attempts = CASE m.status WHEN 'pending' THEN m.attempts + 1 ELSE m.attempts END,
+        next_attempt_at = NULL, lease_expires_at = NULL, updated_at = statement_timestamp(),
+        settle_at = statement_timestamp(), settle_by = statement_timestamp() + %(deadline)s, looks = 0,
+        error_code = 'restored',
+        error_message = 'It came from a backup, where it was not sent yet: it may have been sent since.'
+    FROM waiting WHERE m.id = waiting.id
+    RETURNING m.id, m.attempts, m.error_code, m.error_message
+)
+INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail, at)
+SELECT id, 'uncertain', 'assumed', attempts, error_code, error_message, statement_timestamp() FROM moved"""
+
+OPT_OUTS_BY_PSEUDONYM = """
+SELECT channel_type, lower(our_address), their_address, test FROM conversations_optout
+WHERE their_address = ANY(%(names)s) AND their_address LIKE 'redacted:%%' AND lifted_at IS NULL"""
 
 EXPIRE_OVERDUE = """
 WITH overdue AS MATERIALIZED (

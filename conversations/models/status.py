@@ -14,7 +14,8 @@ class Status(models.TextChoices):
          └── every attempt that provably was not sent comes back here
 
     What a provider reports is a fact, what we conclude from silence a guess: facts overwrite guesses, never the other
-    way round. So a callback may come before our own "sent" is written, twice, or late.
+    way round. So a callback may come before our own "sent" is written, twice, or late. In a copy that was restored from
+    a backup even what was `pending` becomes `uncertain`, once (`manage.py after_restore`).
     """
 
     PENDING = "pending"  # saved; waiting for a worker, for its time, or for its next try
@@ -37,6 +38,9 @@ NOT_KNOWN_AS_ACCEPTED = frozenset(
 
 # What we sent and, as far as anybody knows, nobody got.
 NOT_REACHED = (Status.FAILED, Status.UNDELIVERED, Status.UNRESOLVED)
+
+# What nobody is at work on. `sent` is an end where no report comes.
+AT_REST = sorted(frozenset(Status) - {Status.PENDING, Status.SENDING, Status.UNCERTAIN})
 
 # What the other side may have read. Somebody can't answer what was never offered to a provider, or was refused.
 MAY_HAVE_ARRIVED = frozenset(

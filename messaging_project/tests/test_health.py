@@ -54,7 +54,7 @@ def test_a_process_that_answers_is_alive(client, path, no_redis):
 def test_all_is_well(client, alive):
     status, body = ask(client, "/health")
     assert (status, body["status"]) == (200, "healthy")
-    assert set(body["checks"]) == {"database", "redis", "migrations", "queues", "sweep", "providers"}
+    assert set(body["checks"]) == {"database", "redis", "migrations", "restore", "queues", "sweep", "providers"}
     running = {"status": "running"}
     assert body["checks"]["providers"] == {"status": "ok", "twilio": running, "sendgrid": running}
 

@@ -13,6 +13,8 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from conversations.models import Conversation
+from conversations.models.statements import IS_COPY
+from conversations.redaction import kept_for
 from webhooks.models.subscription import FAILURES_THAT_HOLD, Subscription
 
 MOST_REPLAYED = 10_000
@@ -34,6 +36,7 @@ WRITTEN_DOWN = (
 # Of each line, which is a conversation at one subscriber, the first that waits: it holds up the others until it is
 # told or given up, so that they come in order. A subscriber that keeps failing gets one delivery at a time. Whoever has
 # the fewest under way comes first, and a client has its share only, so that who is slow leaves room for the others.
+# A restored copy tells nobody.
 CLAIM = """
 WITH under_way AS MATERIALIZED (
     SELECT subscription_id, client_id, count(*) AS count
@@ -44,7 +47,8 @@ open AS (
     SELECT subscription.id, subscription.client_id, COALESCE(under_way.count, 0) AS told,
         CASE WHEN failures >= %(failures_that_hold)s THEN 1 ELSE %(each)s END - COALESCE(under_way.count, 0) AS room
     FROM webhooks_subscription AS subscription LEFT JOIN under_way ON subscription_id = subscription.id
-    WHERE disabled_at IS NULL AND (retry_at IS NULL OR retry_at <= statement_timestamp()) AND NOT EXISTS (
+    WHERE NOT {copy} AND disabled_at IS NULL AND (retry_at IS NULL OR retry_at <= statement_timestamp())
+      AND NOT EXISTS (
         SELECT FROM conversations_client AS client
         WHERE client.id = subscription.client_id AND client.disabled_at IS NOT NULL)
 ),
@@ -75,7 +79,7 @@ SET attempts = attempts + 1, leased_until = statement_timestamp() + %(lease)s
 WHERE id = ANY(ARRAY(
     SELECT delivery_id FROM shared WHERE turn_of_client <= %(each_client)s
     ORDER BY turn_of_client, turn, random() LIMIT %(limit)s))
-RETURNING delivery.*"""
+RETURNING delivery.*""".replace("{copy}", IS_COPY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +132,22 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return list(chosen.values())
 
     def forget_old(self, limit: int) -> int:
-        """Delete up to `limit` deliveries past RECEIPT_RETENTION_DAYS; return how many."""
-        too_old = timezone.now() - timedelta(days=settings.RECEIPT_RETENTION_DAYS)
-        old = self.filter(created_at__lt=too_old).order_by("created_at").select_for_update(skip_locked=True)
-        with transaction.atomic():
-            return self.filter(pk__in=list(old.values_list("pk", flat=True)[:limit])).delete()[0]
+        """Delete up to `limit` deliveries past RECEIPT_RETENTION_DAYS, or past the time for which messages of their
+        channel are kept; return how many.
+        """
+        now = timezone.now()
+        old = [self.filter(created_at__lt=now - timedelta(days=settings.RECEIPT_RETENTION_DAYS))]
+        for channel_type, channels in {"sms": ("sms", "mms"), "email": ("email",)}.items():
+            kept = kept_for(channels)
+            if kept is not None:
+                old.append(self.filter(created_at__lt=now - kept, conversation__channel_type=channel_type))
+        return sum(each.forget(limit) for each in old)
+
+    @transaction.atomic
+    def forget(self, limit: int) -> int:
+        """Delete up to `limit` of these, the oldest first, but for those that are being written to; return how many."""
+        locked = self.order_by("created_at").select_for_update(of=("self",), skip_locked=True)
+        return Delivery.objects.filter(pk__in=list(locked.values_list("pk", flat=True)[:limit])).delete()[0]
 
 
 class Delivery(models.Model):

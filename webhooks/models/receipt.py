@@ -20,6 +20,7 @@ from conversations.models import Message
 from conversations.models.media import is_deleted
 from conversations.models.report import ReceivedReport
 from conversations.receiving import receive
+from conversations.redaction import kept_for
 from providers import routes
 from providers.base import CallbackPart, Provider
 from providers.errors import UnreadableCallback
@@ -108,11 +109,21 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         return self.filter(next_attempt_at__lte=timezone.now()).order_by("next_attempt_at", "id")
 
     def forget_old(self, limit: int) -> int:
-        """Delete up to `limit` settled receipts past RECEIPT_RETENTION_DAYS, their mails included; return how many."""
-        too_old = timezone.now() - timedelta(days=settings.RECEIPT_RETENTION_DAYS)
-        old = self.filter(received_at__lt=too_old, next_attempt_at=None).order_by("received_at")[:limit]
-        forgotten = [pk for pk, name in old.values_list("pk", "body") if not name or is_deleted(name)]
-        return self.filter(pk__in=forgotten).delete()[0]
+        """Delete up to `limit` settled receipts past RECEIPT_RETENTION_DAYS, or past the time for which messages of
+        their account are kept, with their mails; return how many.
+        """
+        settled, now = self.filter(next_attempt_at=None).order_by("received_at"), timezone.now()
+        old = [settled.filter(received_at__lt=now - timedelta(days=settings.RECEIPT_RETENTION_DAYS))]
+        for account in routes.account_names():
+            kept = kept_for(routes.channels_of(account) or Message.Type.values)
+            if kept is not None:
+                old.append(settled.filter(provider=account, received_at__lt=now - kept))
+        return sum(each[:limit].forget() for each in old)
+
+    def forget(self) -> int:
+        """Delete these with their mails, but for those whose mail the storage won't delete; return how many."""
+        rows = self.values_list("pk", "body")
+        return Receipt.objects.filter(pk__in=[pk for pk, name in rows if not name or is_deleted(name)]).delete()[0]
 
     def apply(self, receipts: Sequence["Receipt"]) -> None:
         """Let these take effect, each once. Never raises.
