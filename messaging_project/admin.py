@@ -1,11 +1,26 @@
-"""The audit trail: what staff did, who and when."""
+"""Who the staff are, and the audit trail: what they did, who and when."""
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.utils.html import format_html
 
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
+from providers.admin_actions import CheckedActions
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class PersonAdmin(CheckedActions, UserAdmin):
+    """As Django has it, with the manners of the other lists."""
+
+
+@admin.register(Group)
+class RoleAdmin(CheckedActions, GroupAdmin):
+    """As Django has it, with the manners of the other lists."""
 
 
 @admin.register(LogEntry)

@@ -12,7 +12,7 @@ from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Exists, F, OuterRef, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString
 from conversations.admin.paging import AtLeast, CappedPaginator
 from conversations.models import Conversation, Message
 from conversations.models.status import NOT_REACHED
+from providers.admin_actions import OfferedList
 
 ROWS = 50
 SEARCHED = 500
@@ -29,7 +30,7 @@ PHONE_NUMBER = re.compile(r"\+?[0-9][0-9 ().\-/]{4,}")
 LONGEST_WORDS = 140
 
 
-class ConversationChangeList(ChangeList):
+class ConversationChangeList(OfferedList):
     """Adds to each row of a page its newest message, in one query for all."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -142,10 +143,6 @@ class ConversationList(admin.ModelAdmin):
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Answer the list under its own name."""
-        return super().changelist_view(request, {"title": "Conversations", **(extra_context or {})})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return ours."""

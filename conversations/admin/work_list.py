@@ -17,7 +17,6 @@ from conversations.admin.message import LONG_AND_NOT_LISTED
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
 from conversations.models import Message, NotReached, OptOut, Scheduled
-from conversations.models.conversation import channel_type_of
 from conversations.models.intervention import RETRYABLE
 from conversations.models.status import Status
 from conversations.models.work_list import may_have_been_sent
@@ -127,7 +126,7 @@ class NotReachedAdmin(WorkListAdmin):
         message = Message.objects.filter(pk=pk).first()
         if message is None:
             return "as they are gone by now"
-        if has_opted_out(message):
+        if OptOut.objects.against(message).exists():
             return "as their recipient has opted out"
         queued = Message.objects.retry(message.pk, request.user.get_username())
         if queued is None:
@@ -136,13 +135,6 @@ class NotReachedAdmin(WorkListAdmin):
         self.log_change(request, queued, "Sent again.")
         tasks.ring(queued)
         return ""
-
-
-def has_opted_out(message: Message) -> bool:
-    """Say whether the recipient wants nothing more from the sender: the next attempt would fail for that."""
-    channel_type = channel_type_of(message.type)
-    found = OptOut.objects.between(channel_type, message.sender, message.recipient, test=message.test)
-    return found.in_force().exists()
 
 
 @admin.register(Scheduled)

@@ -1,7 +1,7 @@
 """Who wants no more messages from which of our addresses."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
 from django.db.models import Q, Value
@@ -10,7 +10,10 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from conversations.models.client import of_lane, of_senders
-from conversations.models.conversation import Conversation
+from conversations.models.conversation import Conversation, channel_type_of
+
+if TYPE_CHECKING:
+    from conversations.models.message import Message
 
 RECIPIENT_OPTED_OUT = "The recipient has opted out of messages from this sender."
 
@@ -34,6 +37,11 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
         return lowered.filter(
             channel_type=channel_type, test=test, ours=Lower(Value(our_address)), theirs=Lower(Value(their_address))
         )
+
+    def against(self, message: "Message") -> "OptOutQuerySet":
+        """Return those that hold now and for which a message is not sent."""
+        channel_type = channel_type_of(message.type)
+        return self.between(channel_type, message.sender, message.recipient, test=message.test).in_force()
 
     def opt_out(
         self,

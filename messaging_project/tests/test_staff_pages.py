@@ -136,6 +136,31 @@ def test_a_message_appears_by_itself_and_the_draft_stays(stack, staff, watched):
     assert happened == []
 
 
+def kept_drafts(page):
+    return page.evaluate("Object.keys(localStorage).filter((name) => name.startsWith('draft-')).length")
+
+
+def test_a_draft_outlives_a_session_but_neither_a_logout_nor_somebody_else(stack, staff, page):
+    writes(stack, **{"from": "+15557200014"})
+    path = thread_of(stack, "+15557200014")
+    log_in(page, stack, path=path)
+    page.fill("#body", "Half a sen")
+    page.context.clear_cookies()
+    log_in(page, stack, path=path)
+    assert page.input_value("#body") == "Half a sen"
+    other = page.context.new_page()
+    other.goto(f"{stack.url}/admin/")
+    other.click("#logout-form button")
+    other.get_by_text("You are logged out").wait_for()
+    page.type("#body", "tence")
+    assert kept_drafts(page) == 0
+    log_in(page, stack, path=path)
+    page.fill("#body", "Another")
+    page.context.clear_cookies()
+    log_in(page, stack, "reader", path)
+    assert kept_drafts(page) == 0
+
+
 def test_what_is_looked_at_is_read_by_those_who_answer_only(stack, staff, page, browser):
     writes(stack, body="Unread", **{"from": "+15557200003"})
     path = f"/api/v1/conversations/{thread_of(stack, '+15557200003').split('/')[-3]}"

@@ -19,31 +19,22 @@ class Draft {
   constructor(form) {
     this.form = form;
     this.text = form.querySelector("textarea");
-    this.name = `draft-${form.id}-${document.getElementById("conversation").dataset.key}`;
+    this.name = `${form.id}-${document.getElementById("conversation").dataset.key}`;
   }
 
   restore() {
-    try {
-      const kept = JSON.parse(localStorage.getItem(this.name));
-      if (kept && !this.text.value) {
-        this.text.value = kept.text;
-        this.form.elements.key.value = kept.key;
-      }
-    } catch {
-      // A browser that keeps nothing still sends.
+    const kept = Drafts.get(this.name);
+    if (kept && !this.text.value) {
+      this.text.value = kept.text;
+      this.form.elements.key.value = kept.key;
     }
   }
 
   keep() {
-    try {
-      if (this.text.value) {
-        const kept = {text: this.text.value, key: this.form.elements.key.value};
-        localStorage.setItem(this.name, JSON.stringify(kept));
-      } else {
-        localStorage.removeItem(this.name);
-      }
-    } catch {
-      // As above.
+    if (this.text.value) {
+      Drafts.set(this.name, {text: this.text.value, key: this.form.elements.key.value});
+    } else {
+      Drafts.remove(this.name);
     }
   }
 
