@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 
 from conversations.admin.paging import AtLeast, CappedPaginator
 from conversations.models import Conversation, Message
+from conversations.models.opt_out import REFUSED
 from conversations.models.status import NOT_REACHED
 from providers.admin_actions import OfferedList
 
@@ -49,12 +50,17 @@ class ConversationChangeList(OfferedList):
 
 
 def newest_messages(conversations: Iterable[Conversation]) -> dict[Any, Message]:
-    """Return the newest message of each of these conversations, by the conversation's id."""
+    """Return the newest message of each of these conversations, by the conversation's id.
+
+    Each knows whether an earlier one of its conversation did not arrive, for another reason than an opt-out.
+    """
     newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-created_at", "-id").values("pk")[:1]
     ids = Conversation.objects.filter(pk__in=[each.pk for each in conversations]).values(newest=newest)
     fields = ("conversation", "direction", "status", "type", "sender", "recipient", "subject", "body", "attachments")
     found = Message.objects.filter(pk__in=ids).only(*fields, "quoted_from", "error_message")
-    return {each.conversation_id: each for each in found}
+    earlier = Message.objects.filter(conversation=OuterRef("conversation"), status__in=NOT_REACHED)
+    earlier = earlier.exclude(Q(pk=OuterRef("pk")) | Q(error_code=REFUSED))
+    return {each.conversation_id: each for each in found.annotate(earlier_failed=Exists(earlier))}
 
 
 class UnreadFilter(admin.SimpleListFilter):

@@ -18,10 +18,12 @@ from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
 from conversations.models import Message, NotReached, OptOut, Scheduled
 from conversations.models.intervention import RETRYABLE
+from conversations.models.opt_out import REFUSED
 from conversations.models.status import Status
 from conversations.models.work_list import may_have_been_sent
 from providers.admin_actions import is_confirmed
 
+OPTED_OUT = "opted out"
 IN_WORDS = {
     Status.UNRESOLVED: "Nobody knows whether it was sent: the provider could not be asked, or did not know.",
     Status.EXPIRED: "It could not be sent while it was of use.",
@@ -75,26 +77,37 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
 
 
 class EndFilter(KnownValuesFilter):
-    """Narrows those that did not arrive to one way of that."""
+    """Narrows those that did not arrive to one way of that; who has opted out was not missed but refused."""
 
     title = parameter_name = "status"
-    known = sorted(RETRYABLE)
+    known = [*sorted(RETRYABLE), OPTED_OUT]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[NotReached]) -> QuerySet[NotReached]:
+        """Return those that ended in the chosen way."""
+        if self.value() == OPTED_OUT:
+            return queryset.filter(error_code=REFUSED)
+        return super().queryset(request, queryset).exclude(error_code=REFUSED) if self.value() else queryset
 
 
 @admin.register(NotReached)
 class NotReachedAdmin(WorkListAdmin):
     """Who was not reached, why, and another try."""
 
-    list_display = ("updated_at", "channel", "people", "text", "status", "reason")
+    list_display = ("updated_at", "channel", "people", "text", "end", "reason")
     list_filter = (EndFilter, "type", AccountFilter)
     ordering = ("-updated_at", "-id")
     actions = ("send_again",)
+
+    @admin.display(description="status", ordering="status")
+    def end(self, message: Message) -> str:
+        """Return how it ended."""
+        return OPTED_OUT if message.error_code == REFUSED else message.status
 
     @admin.display(description="reason")
     def reason(self, message: Message) -> str:
         """Return in words why it did not arrive, with the provider's code for it."""
         words = message.error_message or IN_WORDS[Status(message.status)]
-        return f"{words} ({message.error_code})" if message.error_code else words
+        return f"{words} ({message.error_code})" if message.error_code not in ("", REFUSED) else words
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         """Whoever may send messages again."""

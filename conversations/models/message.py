@@ -292,7 +292,8 @@ class Message(models.Model):
             models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
             models.Index(
                 fields=["-updated_at", "-id"],
-                include=["status", "type"],  # what the list is filtered by, and counted without looking at the rows
+                # What the list is filtered by, and counted without looking at the rows.
+                include=["status", "type", "error_code"],
                 condition=Q(status__in=["failed", "undelivered", "unresolved", "expired"], test=False),
                 name="messages_to_look_after",
             ),

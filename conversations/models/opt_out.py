@@ -15,6 +15,8 @@ from conversations.models.conversation import Conversation, channel_type_of
 if TYPE_CHECKING:
     from conversations.models.message import Message
 
+REFUSED = "recipient_opted_out"
+"""The `error_code` of a message that was not offered to a provider, as its recipient has opted out."""
 RECIPIENT_OPTED_OUT = "The recipient has opted out of messages from this sender."
 
 
