@@ -79,7 +79,9 @@ class ConversationChanges(ConversationPage):
         conversation = self.changeable(request, pk)
 
         def record(message: Message) -> None:
-            self.log_change(request, conversation, f"Replied with message {message.pk}.")
+            count = len(message.attachments)
+            files = f" and {count} {'file' if count == 1 else 'files'}" if count else ""
+            self.log_change(request, conversation, f"Replied with message {message.pk}{files}.")
 
         def send() -> UUID:
             if conversation.status == Conversation.Status.CLOSED:

@@ -22,7 +22,7 @@ from conversations.admin.paging import AtLeast, CappedPaginator
 from conversations.models import Conversation, Message
 from conversations.models.opt_out import REFUSED
 from conversations.models.status import NOT_REACHED
-from providers.admin_actions import OfferedList
+from providers.admin_actions import CheckedActions, OfferedList
 
 ROWS = 50
 SEARCHED = 500
@@ -128,7 +128,7 @@ class LaneFilter(admin.SimpleListFilter):
         return queryset if self.value() == "all" else queryset.filter(test=self.value() == "test")
 
 
-class ConversationList(admin.ModelAdmin):
+class ConversationList(CheckedActions):
     """How the list looks, what it can be narrowed to, and how it is searched."""
 
     list_display = ("who", "said", "unread_badge", "state", "when")

@@ -15,7 +15,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from conversations import mail_links
+from conversations import mail_links, media_links
 from conversations.models import statements
 from conversations.models.acceptance import AcceptanceQuerySet
 from conversations.models.client import of_lane, of_senders
@@ -372,7 +372,7 @@ class Message(models.Model):
             body=self.body,
             subject=self.subject,
             html=self.html,
-            attachments=tuple(self.attachments),
+            attachments=tuple(media_links.public(each, self.id) for each in self.attachments),
             **(self._mail_headers() if self.type == self.Type.EMAIL else {}),
         )
 

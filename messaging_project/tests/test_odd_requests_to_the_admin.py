@@ -13,18 +13,9 @@ from messaging_project.tests.test_roles import DOES, path
 pytestmark = pytest.mark.django_db
 NO_IDS = ("nonsense", "\0", "")
 HUGE = "9" * 30
-ABSURD = {
-    "p": ("-1", "x", HUGE),
-    "o": ("99.-99.x.--1", HUGE),
-    "q": ("%", f"+{HUGE}", "\u202e'\"\\"),
-    "all": ("x",),
-    "e": ("1",),
-    "id": (HUGE, "x"),
-    "pk__in": ("x,,",),
-    "nothing__of__the__kind": ("x",),
-}
-IN_FILTERS = (HUGE, "x", "0001-01-01")
-ON_TIMES = {"year": "99999", "gte": "99999-01-01", "month": "13", "isnull": "x", "regex": "("}
+ABSURD = [("p", "-1"), ("p", HUGE), ("o", f"99.-99.x.--1.{HUGE}"), ("q", f"%+{HUGE}"), ("id", HUGE), ("a__b", "x")]
+ON_TIMES = {"year": "99999", "gte": "99999-01-01", "regex": "("}
+IN_FILTERS = {"__exact": HUGE, "__id__exact": HUGE, "__isempty": "x"}
 
 
 @pytest.fixture(autouse=True)
@@ -48,14 +39,16 @@ def test_a_nul_in_a_query_is_a_bad_request_on_every_list(client):
 
 def absurd_queries(model, page):
     """Queries that no link of a list asks."""
-    yield from ((name, value) for name, values in ABSURD.items() for value in values)
+    yield from ABSURD
     for each in model._meta.get_fields():
         if isinstance(each, DateTimeField):
             yield from ((f"{each.name}__{lookup}", value) for lookup, value in ON_TIMES.items())
     for each in page.list_filter:
-        name = each[0] if isinstance(each, tuple) else getattr(each, "parameter_name", each)
-        lookups = [""] if isinstance(each, type) else ["__exact", "__id__exact", "__isempty", "__isnull"]
-        yield from ((name + lookup, value) for lookup in lookups for value in IN_FILTERS)
+        if isinstance(each, type):
+            yield each.parameter_name, HUGE
+        else:
+            name = each[0] if isinstance(each, tuple) else each
+            yield from ((name + lookup, value) for lookup, value in IN_FILTERS.items())
 
 
 def test_whatever_is_asked_of_a_list_it_answers(client):

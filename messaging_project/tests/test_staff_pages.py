@@ -33,6 +33,7 @@ PAYLOADS = [
     "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
     "<body onload=alert(1)><base href=https://evil.test/>",
 ]
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 MAKE_STAFF = """
 from django.contrib.auth.models import Permission, User
 for name, more in (("agent", ["reply_conversation", "resend_message"]), ("reader", [])):
@@ -117,6 +118,7 @@ def test_staff_find_a_conversation_read_it_answer_and_see_the_answer_delivered(s
     [answer] = sent_to(stack, "+15557200001")
     assert (answer["status"], answer["from"], answer["body"]) == ("delivered", US, "Yes, since today.")
     assert times_in_ledger(stack, [answer["id"]])[answer["id"]] == 1
+    assert re.fullmatch(r"\d\d:\d\d", page.text_content(".sb-clock"))
     assert happened == []
 
 
@@ -222,6 +224,27 @@ def test_what_is_typed_while_an_answer_is_sent_stays(stack, staff, page):
     bubble(page, "First.").wait_for()
     assert page.input_value("#body") == " And more"
     assert [each["body"] for each in sent_to(stack, "+15557200011")] == ["First."]
+
+
+def test_a_picture_goes_along_and_is_seen_by_whoever_has_its_link(stack, staff, watched):
+    page, happened = watched
+    writes(stack, **{"from": "+15557200015"})
+    opened(page, stack, "+15557200015")
+    chosen = {"name": "lamp.png", "mimeType": "image/png", "buffer": base64.b64decode(PIXEL)}
+    page.set_input_files("#files", [{**chosen, "buffer": b"x" * 6_000_000}])
+    page.get_by_text("Together the files are larger").wait_for()
+    page.set_input_files("#files", [chosen])
+    page.locator("#files-chosen", has_text="lamp.png (1 KB)").wait_for()
+    page.press("#body", "Control+Enter")
+    page.locator(".sb-outbound img[alt='lamp.png']").wait_for()
+    page.locator(".sb-outbound .sb-tick-delivered").wait_for()
+    assert page.is_hidden("#files-box")
+    assert [(each["type"], each["body"]) for each in sent_to(stack, "+15557200015")] == [("mms", "")]
+    ledger = stack.get(f"{stack.sandbox_url}/messages?phone=%2B15557200015&with={urllib.parse.quote(US)}").json
+    [medium] = [each for row in ledger["messages"] for each in row["media"]]
+    with local_http.open(medium["url"], timeout=10) as answer:
+        assert answer.read() == base64.b64decode(PIXEL)
+    assert happened == []
 
 
 def test_what_another_tab_sent_under_the_same_draft_is_in_nobodys_way(stack, staff, page):
