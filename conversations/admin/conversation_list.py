@@ -10,10 +10,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -150,6 +152,22 @@ class ConversationList(CheckedActions):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
 
+    def get_urls(self) -> list[URLPattern]:
+        """Add what an open list asks for."""
+        view = self.admin_site.admin_view(self.state_view)
+        return [path("state/", view, name="conversations_conversation_state"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Answer the list, with the state that it is in; what a search found stays as it was found."""
+        state = "" if SEARCH_VAR in request.GET else state_of_list()
+        return super().changelist_view(request, {"state": state, **(extra_context or {})})
+
+    def state_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer the state of the list. Raises `PermissionDenied`."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return HttpResponse(state_of_list(), content_type="text/plain", headers={"Cache-Control": "private, no-store"})
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return ours."""
         return ConversationChangeList
@@ -208,6 +226,12 @@ class ConversationList(CheckedActions):
         exact = f"{at:%-d %b %Y, %H:%M:%S} UTC" if at else ""
         shown = '<time class="sb-ago" datetime="{}" title="{}">{}</time>'
         return format_html(shown, at.isoformat(), exact, ago(at, timezone.now())) if at else ""
+
+
+def state_of_list() -> str:
+    """Return what changes whenever a message comes or goes, or the newest conversation is changed: one row."""
+    newest = Conversation.objects.order_by(F("last_message_at").desc(nulls_last=True), "-id")
+    return str(newest.values_list("pk", "updated_at").first())
 
 
 def rendered(cell: str, **context: Any) -> SafeString:

@@ -1,5 +1,7 @@
 """Messages in the admin."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -10,6 +12,7 @@ from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly, ReadOnlyRows
 from conversations.models import Media, Message, MessageEvent
 
+FIRST = "conversation"
 LONG_AND_NOT_LISTED = ("html", "metadata", "attachments", "reference_headers")
 
 
@@ -47,6 +50,11 @@ class MessageAdmin(ReadOnly, admin.ModelAdmin):
     inlines = (MediaInline, EventInline)
     paginator = CappedPaginator
     show_full_result_count = False
+
+    def get_fields(self, request: HttpRequest, obj: Message | None = None) -> Any:
+        """Begin with the way to the thread, and leave out what was not asked for either."""
+        names = super().get_fields(request, obj)
+        return sorted((name for name in names if getattr(obj, name, None) is not False), key=lambda name: name != FIRST)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Leave out what can be long and no list shows; the page of one message fetches it."""

@@ -37,6 +37,8 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
     """A list of messages with a link to the thread of each. Its permissions are those of its own list."""
 
     search_fields = ("sender", "recipient")
+    # A message's page is that of all messages, whichever list it is on: it may have left this one by then.
+    list_display_links = None
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
@@ -44,10 +46,6 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Leave out what can be long and no list shows."""
         return super().get_queryset(request).defer(*LONG_AND_NOT_LISTED)
-
-    def get_list_display_links(self, request: HttpRequest, list_display: object) -> tuple[str, ...]:
-        """A message's page is that of all messages, whichever list it is on: it may have left this one by then."""
-        return ()
 
     @admin.display(description="channel", ordering="type")
     def channel(self, message: Message) -> str:

@@ -9,6 +9,5 @@ register = template.Library()
 
 @register.filter
 def breakable(address: str) -> SafeString:
-    """Return an address that breaks behind its @ and dots where it does not fit, and only then anywhere."""
-    escaped = str(escape(address))
-    return mark_safe(escaped.replace("@", "@<wbr>").replace(".", ".<wbr>"))  # noqa: S308
+    """Return an address that breaks behind its @ where it does not fit, and only then anywhere."""
+    return mark_safe(str(escape(address)).replace("@", "@<wbr>"))  # noqa: S308

@@ -122,6 +122,24 @@ def test_staff_find_a_conversation_read_it_answer_and_see_the_answer_delivered(s
     assert happened == []
 
 
+def test_the_list_keeps_up_unless_something_is_chosen_in_it(stack, staff, watched):
+    page, happened = watched
+    writes(stack, body="Good morning", **{"from": "+15557200016"})
+    log_in(page, stack)
+    writes(stack, body="Good evening", **{"from": "+15557200017"})
+    page.locator("#result_list", has_text="Good evening").wait_for()
+    page.locator("#result_list tr", has_text="Good evening").locator(".action-select").check()
+    assert page.text_content(".action-counter").startswith("1 of")
+    state = stack.get(f"/api/v1/conversations/?participant={urllib.parse.quote('+15557200016')}").json
+    writes(stack, body="Good night", **{"from": "+15557200016"})
+    wait_until(lambda: stack.get(f"/api/v1/conversations/{state['conversations'][0]['id']}").json["message_count"] == 2)
+    page.evaluate("keepUp()")
+    assert page.locator("#result_list", has_text="Good night").count() == 0
+    page.locator(".action-select:checked").uncheck()
+    page.locator("#result_list", has_text="Good night").wait_for()
+    assert happened == []
+
+
 def test_a_message_appears_by_itself_and_the_draft_stays(stack, staff, watched):
     page, happened = watched
     writes(stack, body="First", **{"from": "+15557200002"})
