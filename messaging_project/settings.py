@@ -205,6 +205,7 @@ MEDIA_MAX_BYTES: int = env.int("MEDIA_MAX_BYTES", default=25 * 1024 * 1024)
 MEDIA_TYPES: list[str] = env.list(
     "MEDIA_TYPES", default=["image/*", "audio/*", "video/*", "text/*", "application/*", "message/*"]
 )
+MEDIA_LINK_DAYS: int = env.int("MEDIA_LINK_DAYS", default=30)
 FETCH_ALLOW: list[str] = env.list("FETCH_ALLOW", default=[])
 
 # --- The sandbox ----------------------------------------------------------------------------------------------------
@@ -313,6 +314,11 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 # The API's limit for one request; the provider doors read their own bodies.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+FILE_UPLOAD_HANDLERS = [
+    "messaging_project.uploads.BoundedUpload",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 
 # Behind a proxy that speaks TLS and says so. The probes ask over loopback, without it.
 SPEAKS_TLS = PUBLIC_URL.startswith("https://")

@@ -47,6 +47,8 @@ class Site(AdminSite):
     site_header = site_title = "Switchboard"
     index_title = "How it is going"
     index_template = "admin/index.html"
+    logout_template = "admin/logged_out.html"
+    site_url = None
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Add what the first page fetches again and again; without the way to pages that no row here has."""

@@ -5,6 +5,7 @@ from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from conversations.sent_files import sent_file
 from conversations.unsubscribe import unsubscribe
 from messaging_project import health
 from messaging_project.metrics import metrics
@@ -20,6 +21,7 @@ urlpatterns = [
     path("api/v1/", include("conversations.api.urls")),
     path("api/v1/", include("webhooks.urls")),
     re_path(r"^unsubscribe/(?P<token>[A-Za-z0-9]{1,100})/?$", unsubscribe),
+    re_path(r"^media/(?P<token>[A-Za-z0-9:_-]{1,200})/?$", sent_file),
     re_path(r"^live/?$", health.live),
     re_path(r"^startup/?$", health.live),
     re_path(r"^ready/?$", health.ready),

@@ -26,8 +26,9 @@ from conversations.admin.reply import ReplyForm, preview, reply
 from conversations.api.conversations import ConversationChange, OpenConversationExists
 from conversations.api.fields import flattened
 from conversations.api.messages import NotRetryable
-from conversations.models import Conversation, Message, Note
+from conversations.models import Conversation, Message, Note, OptOut
 from conversations.models.note import MOST_NOTE_CHARACTERS
+from conversations.models.opt_out import RECIPIENT_OPTED_OUT
 from conversations.models.status import Status
 from conversations.models.work_list import may_have_been_sent
 
@@ -78,7 +79,9 @@ class ConversationChanges(ConversationPage):
         conversation = self.changeable(request, pk)
 
         def record(message: Message) -> None:
-            self.log_change(request, conversation, f"Replied with message {message.pk}.")
+            count = len(message.attachments)
+            files = f" and {count} {'file' if count == 1 else 'files'}" if count else ""
+            self.log_change(request, conversation, f"Replied with message {message.pk}{files}.")
 
         def send() -> UUID:
             if conversation.status == Conversation.Status.CLOSED:
@@ -165,12 +168,17 @@ class ConversationChanges(ConversationPage):
 
     @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        """Queue a message again that did not arrive; what may have arrived only if the user says that this is known."""
+        """Queue a message again that did not arrive; what may have arrived only if the user says that this is known.
+
+        To who has opted out since, nothing: it would only fail once more.
+        """
         if not self.has_resend_permission(request):
             raise PermissionDenied
         message = get_object_or_404(Message.objects.select_related("conversation"), pk=pk)
 
         def again() -> UUID:
+            if OptOut.objects.against(message).exists():
+                raise ValidationError(f"{RECIPIENT_OPTED_OUT} It is not sent again.")
             doubted = may_have_been_sent(Message.objects.filter(pk=pk)).exists()
             if (doubted or message.status == Status.UNRESOLVED) and "sure" not in request.POST:
                 raise ValidationError("It may have arrived. Tick the box if it may arrive a second time.")

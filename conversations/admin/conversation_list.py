@@ -10,17 +10,21 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
-from django.contrib.admin.views.main import ChangeList
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from conversations.admin.paging import AtLeast, CappedPaginator
 from conversations.models import Conversation, Message
+from conversations.models.opt_out import REFUSED
 from conversations.models.status import NOT_REACHED
+from providers.admin_actions import CheckedActions, OfferedList
 
 ROWS = 50
 SEARCHED = 500
@@ -29,7 +33,7 @@ PHONE_NUMBER = re.compile(r"\+?[0-9][0-9 ().\-/]{4,}")
 LONGEST_WORDS = 140
 
 
-class ConversationChangeList(ChangeList):
+class ConversationChangeList(OfferedList):
     """Adds to each row of a page its newest message, in one query for all."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -48,12 +52,17 @@ class ConversationChangeList(ChangeList):
 
 
 def newest_messages(conversations: Iterable[Conversation]) -> dict[Any, Message]:
-    """Return the newest message of each of these conversations, by the conversation's id."""
+    """Return the newest message of each of these conversations, by the conversation's id.
+
+    Each knows whether an earlier one of its conversation did not arrive, for another reason than an opt-out.
+    """
     newest = Message.objects.filter(conversation=OuterRef("pk")).order_by("-created_at", "-id").values("pk")[:1]
     ids = Conversation.objects.filter(pk__in=[each.pk for each in conversations]).values(newest=newest)
     fields = ("conversation", "direction", "status", "type", "sender", "recipient", "subject", "body", "attachments")
     found = Message.objects.filter(pk__in=ids).only(*fields, "quoted_from", "error_message", "redacted_at")
-    return {each.conversation_id: each for each in found}
+    earlier = Message.objects.filter(conversation=OuterRef("conversation"), status__in=NOT_REACHED)
+    earlier = earlier.exclude(Q(pk=OuterRef("pk")) | Q(error_code=REFUSED))
+    return {each.conversation_id: each for each in found.annotate(earlier_failed=Exists(earlier))}
 
 
 class UnreadFilter(admin.SimpleListFilter):
@@ -121,7 +130,7 @@ class LaneFilter(admin.SimpleListFilter):
         return queryset if self.value() == "all" else queryset.filter(test=self.value() == "test")
 
 
-class ConversationList(admin.ModelAdmin):
+class ConversationList(CheckedActions):
     """How the list looks, what it can be narrowed to, and how it is searched."""
 
     list_display = ("who", "said", "unread_badge", "state", "when")
@@ -143,9 +152,21 @@ class ConversationList(admin.ModelAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
 
+    def get_urls(self) -> list[URLPattern]:
+        """Add what an open list asks for."""
+        view = self.admin_site.admin_view(self.state_view)
+        return [path("state/", view, name="conversations_conversation_state"), *super().get_urls()]
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Answer the list under its own name."""
-        return super().changelist_view(request, {"title": "Conversations", **(extra_context or {})})
+        """Answer the list, with the state that it is in; what a search found stays as it was found."""
+        state = "" if SEARCH_VAR in request.GET else state_of_list()
+        return super().changelist_view(request, {"state": state, **(extra_context or {})})
+
+    def state_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer the state of the list. Raises `PermissionDenied`."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return HttpResponse(state_of_list(), content_type="text/plain", headers={"Cache-Control": "private, no-store"})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return ours."""
@@ -206,6 +227,12 @@ class ConversationList(admin.ModelAdmin):
         exact = f"{at:%-d %b %Y, %H:%M:%S} UTC" if at else ""
         shown = '<time class="sb-ago" datetime="{}" title="{}">{}</time>'
         return format_html(shown, at.isoformat(), exact, ago(at, timezone.now())) if at else ""
+
+
+def state_of_list() -> str:
+    """Return what changes whenever a message comes or goes, or the newest conversation is changed: one row."""
+    newest = Conversation.objects.order_by(F("last_message_at").desc(nulls_last=True), "-id")
+    return str(newest.values_list("pk", "updated_at").first())
 
 
 def rendered(cell: str, **context: Any) -> SafeString:

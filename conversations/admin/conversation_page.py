@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified
@@ -11,11 +12,13 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.http import quote_etag
 
+from conversations.admin.files import most_bytes
 from conversations.admin.mail import html_page
 from conversations.admin.reply import subject_of_reply
 from conversations.admin.thread import Sides, Thread, opt_out_between, state_of
 from conversations.api.fields import MAX_TEXT_CHARACTERS
 from conversations.api.paging import InvalidQuery
+from conversations.api.send import MAX_ATTACHMENTS
 from conversations.models import Conversation, Message
 from conversations.models.note import MOST_NOTE_CHARACTERS
 
@@ -76,6 +79,9 @@ class ConversationPage(admin.ModelAdmin):
             "state": state_of(conversation),
             "most_characters": MAX_TEXT_CHARACTERS,
             "most_note_characters": MOST_NOTE_CHARACTERS,
+            "most_files": MAX_ATTACHMENTS,
+            "most_bytes": most_bytes(conversation),
+            "link_days": settings.MEDIA_LINK_DAYS,
         }
 
     def news_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:

@@ -1,15 +1,21 @@
 """Messages in the admin."""
 
+from typing import Any
+
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
 from conversations.admin.filters import AccountFilter
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly, ReadOnlyRows
-from conversations.models import Media, Message, MessageEvent
+from conversations.models import Conversation, Media, Message, MessageEvent
+from conversations.models.conversation import any_contains
+from providers import routes
 
+FIRST = "conversation"
+SEARCHED = 500
 LONG_AND_NOT_LISTED = ("html", "metadata", "attachments", "reference_headers")
 
 
@@ -42,11 +48,33 @@ class MessageAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("created_at", "type", "sender", "recipient", "status", "attempts", "error_code", "provider")
     list_filter = ("status", "type", "direction", AccountFilter, "test")
     search_fields = ("sender", "recipient", "provider_message_id")
+    search_help_text = "A number or an address, or part of one; or the whole id that the provider has for it"
     ordering = ("-created_at", "-id")
     readonly_fields = ("conversation", "created_at", "updated_at")
     inlines = (MediaInline, EventInline)
     paginator = CappedPaginator
     show_full_result_count = False
+
+    def get_fields(self, request: HttpRequest, obj: Message | None = None) -> Any:
+        """Begin with the way to the thread, and leave out what was not asked for either."""
+        names = super().get_fields(request, obj)
+        return sorted((name for name in names if getattr(obj, name, None) is not False), key=lambda name: name != FIRST)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find messages by who writes with whom, of many the newest conversations', or by the provider's id.
+
+        Both are asked of indexes, where a look into every message would take seconds.
+        """
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        newest_first = F("last_message_at").desc(nulls_last=True)
+        people = Conversation.objects.filter(any_contains(("participant_from", "participant_to"), text))
+        conversations = list(people.order_by(newest_first).values_list("pk", flat=True)[:SEARCHED])
+        is_meant = Q(provider__in=routes.account_names(), provider_message_id=text)
+        return queryset.filter(Q(conversation__in=conversations) | is_meant), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Leave out what can be long and no list shows; the page of one message fetches it."""

@@ -7,6 +7,8 @@ from django.http import HttpRequest
 
 from providers.admin_actions import CheckedActions
 
+EMPTY: tuple[Any, ...] = (None, "", [], {})
+
 
 class ReadOnlyRows:
     """Lets staff look and takes every other permission away: rows move by their own rules, not by a form."""
@@ -27,4 +29,9 @@ class ReadOnlyRows:
 
 
 class ReadOnly(ReadOnlyRows, CheckedActions):
-    """The same for a page of its own: what is not read there is an action."""
+    """The same for a page of its own: what is not read there is an action. It shows of a row what there is."""
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """Leave out what is empty, but for the fields of the form in which a row is added."""
+        names = super().get_fields(request, obj)
+        return names if obj is None else [name for name in names if getattr(obj, name, name) not in EMPTY]

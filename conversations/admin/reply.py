@@ -8,12 +8,15 @@ from typing import Any, ClassVar, cast
 from django import forms
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest
+from rest_framework import serializers
 
+from conversations.admin.files import chosen, kept
 from conversations.admin.thread import Sides
 from conversations.api import idempotency
 from conversations.api.preview import counted
 from conversations.api.send import SendRequest, hand_over, outbound
-from conversations.models import Conversation, Message
+from conversations.models import Conversation, Media, Message
+from conversations.models.media import MEDIA_PATH
 
 NAMED_CHARACTERS = 8
 Record = Callable[[Message], None]
@@ -40,26 +43,42 @@ class ReplyForm(forms.Form):
     body = forms.CharField(strip=False, required=False)
 
 
+class ReplyRequest(SendRequest):
+    """A send whose attachments are files that we keep."""
+
+    attachments = serializers.ListField(child=serializers.CharField(), default=list)
+
+
 def reply(conversation: Conversation, form: dict[str, Any], request: HttpRequest, record: Record) -> Message:
     """Accept an answer to the other side of a conversation, in that conversation, and ring for it; return the message.
 
     The same form makes one message, and is recorded with it. Raises the API's errors for what the API would refuse.
     """
+    files = chosen(request.FILES.getlist("files"), conversation)
     user = cast(AbstractBaseUser, request.user)
     client, key = Staff(conversation.test), f"staff-{user.pk}-{form['key']}"
     content = {"conversation": str(conversation.pk), "subject": form["subject"], "body": form["body"]}
+    content |= {"files": [each.digest for each in files]} if files else {}
     if made := idempotency.made_before(client, key, content):
         return made
-    wish = SendRequest(data=send_request(conversation, form), context={"client": client})
+    attachments = [f"{MEDIA_PATH}{each.id}" for each in files]
+    wish = ReplyRequest(
+        data=send_request(conversation, form) | {"attachments": attachments}, context={"client": client}
+    )
     wish.is_valid(raise_exception=True)
     values = dict(wish.validated_data)
     kind = values.pop("conversation_type")
     message = outbound(values | {"author": user}, client, request.request_id)  # type: ignore[attr-defined]
 
-    def accept(unsaved: Message) -> None:
-        record(Message.objects.accept(unsaved, conversation_type=kind, conversation_id=conversation.pk))
+    with kept(files, message) as media:
 
-    return idempotency.make_once(client, key, content, message, accept) or hand_over(message)
+        def accept(unsaved: Message) -> None:
+            accepted = Message.objects.accept(unsaved, conversation_type=kind, conversation_id=conversation.pk)
+            Media.objects.bulk_create(media)
+            record(accepted)
+
+        made = idempotency.make_once(client, key, content, message, accept)
+    return made or hand_over(message)
 
 
 def send_request(conversation: Conversation, form: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from conversations.api.media import SHOWN_INLINE
 from conversations.api.paging import Page, read_cursor
 from conversations.models import Conversation, Media, Message, Note, OptOut
 from conversations.models.intervention import RETRYABLE
+from conversations.models.media import MEDIA_PATH
 from conversations.models.status import NOT_REACHED, Status
 from conversations.models.work_list import may_have_been_sent
 
@@ -70,9 +71,9 @@ class Entry:
 
     @property
     def links(self) -> list[str]:
-        """What we sent along: addresses of strangers' servers, of which nothing is loaded here."""
-        outbound = self.message is not None and self.message.direction == Message.Direction.OUTBOUND
-        return list(self.message.attachments) if self.message and outbound else []
+        """What we sent along by its address on strangers' servers, of which nothing is loaded here."""
+        attachments = self.message.attachments if self.message else []
+        return [each for each in attachments if not each.startswith(MEDIA_PATH)]
 
     @property
     def is_retryable(self) -> bool:

@@ -17,12 +17,13 @@ from conversations.admin.message import LONG_AND_NOT_LISTED
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
 from conversations.models import Message, NotReached, OptOut, Scheduled
-from conversations.models.conversation import channel_type_of
 from conversations.models.intervention import RETRYABLE
+from conversations.models.opt_out import REFUSED
 from conversations.models.status import Status
 from conversations.models.work_list import may_have_been_sent
 from providers.admin_actions import is_confirmed
 
+OPTED_OUT = "opted out"
 IN_WORDS = {
     Status.UNRESOLVED: "Nobody knows whether it was sent: the provider could not be asked, or did not know.",
     Status.EXPIRED: "It could not be sent while it was of use.",
@@ -36,6 +37,8 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
     """A list of messages with a link to the thread of each. Its permissions are those of its own list."""
 
     search_fields = ("sender", "recipient")
+    # A message's page is that of all messages, whichever list it is on: it may have left this one by then.
+    list_display_links = None
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
@@ -43,10 +46,6 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Leave out what can be long and no list shows."""
         return super().get_queryset(request).defer(*LONG_AND_NOT_LISTED)
-
-    def get_list_display_links(self, request: HttpRequest, list_display: object) -> tuple[str, ...]:
-        """A message's page is that of all messages, whichever list it is on: it may have left this one by then."""
-        return ()
 
     @admin.display(description="channel", ordering="type")
     def channel(self, message: Message) -> str:
@@ -76,26 +75,37 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
 
 
 class EndFilter(KnownValuesFilter):
-    """Narrows those that did not arrive to one way of that."""
+    """Narrows those that did not arrive to one way of that; who has opted out was not missed but refused."""
 
     title = parameter_name = "status"
-    known = sorted(RETRYABLE)
+    known = [*sorted(RETRYABLE), OPTED_OUT]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[NotReached]) -> QuerySet[NotReached]:
+        """Return those that ended in the chosen way."""
+        if self.value() == OPTED_OUT:
+            return queryset.filter(error_code=REFUSED)
+        return super().queryset(request, queryset).exclude(error_code=REFUSED) if self.value() else queryset
 
 
 @admin.register(NotReached)
 class NotReachedAdmin(WorkListAdmin):
     """Who was not reached, why, and another try."""
 
-    list_display = ("updated_at", "channel", "people", "text", "status", "reason")
+    list_display = ("updated_at", "channel", "people", "text", "end", "reason")
     list_filter = (EndFilter, "type", AccountFilter)
     ordering = ("-updated_at", "-id")
     actions = ("send_again",)
+
+    @admin.display(description="status", ordering="status")
+    def end(self, message: Message) -> str:
+        """Return how it ended."""
+        return OPTED_OUT if message.error_code == REFUSED else message.status
 
     @admin.display(description="reason")
     def reason(self, message: Message) -> str:
         """Return in words why it did not arrive, with the provider's code for it."""
         words = message.error_message or IN_WORDS[Status(message.status)]
-        return f"{words} ({message.error_code})" if message.error_code else words
+        return f"{words} ({message.error_code})" if message.error_code not in ("", REFUSED) else words
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         """Whoever may send messages again."""
@@ -129,7 +139,7 @@ class NotReachedAdmin(WorkListAdmin):
             return "as they are gone by now"
         if message.redacted_at is not None:
             return "as their text and addresses were redacted"
-        if has_opted_out(message):
+        if OptOut.objects.against(message).exists():
             return "as their recipient has opted out"
         queued = Message.objects.retry(message.pk, request.user.get_username())
         if queued is None:
@@ -138,13 +148,6 @@ class NotReachedAdmin(WorkListAdmin):
         self.log_change(request, queued, "Sent again.")
         tasks.ring(queued)
         return ""
-
-
-def has_opted_out(message: Message) -> bool:
-    """Say whether the recipient wants nothing more from the sender: the next attempt would fail for that."""
-    channel_type = channel_type_of(message.type)
-    found = OptOut.objects.between(channel_type, message.sender, message.recipient, test=message.test)
-    return found.in_force().exists()
 
 
 @admin.register(Scheduled)

@@ -23,6 +23,8 @@ from providers.fetch import Refused, Unreachable
 
 logger = logging.getLogger(__name__)
 
+MEDIA_PATH = "/api/v1/media/"
+"""Where the API has a file; `Message.attachments` names those that we keep by this and their id."""
 FETCH_SECONDS = 20.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS = 10, 21_600, 10
 SPOOLED_BYTES = 1024 * 1024
@@ -150,12 +152,12 @@ class Media(models.Model):
             next_attempt_at=timezone.now(),
         )
         if not inbound.url:
-            media._keep(ContentFile(inbound.content), name, len(inbound.content))
+            media.keep(ContentFile(inbound.content), name, len(inbound.content))
         return media
 
     def get_absolute_url(self) -> str:
         """Return its path in the API."""
-        return f"/api/v1/media/{self.id}"
+        return f"{MEDIA_PATH}{self.id}"
 
     def fetch(self) -> None:
         """Fetch it from its provider into the storage, once; the row, to be saved by the caller, says what came of it.
@@ -186,12 +188,16 @@ class Media(models.Model):
     def _keep_fetched(self, content: "File[Any]", size: int) -> None:
         content.seek(0)
         try:
-            self._keep(content, f"media/{self.message_id}/{self.number}", size)
+            self.keep(content, f"media/{self.message_id}/{self.number}", size)
         except Exception as error:  # whatever the storage raises; it comes due again
             logger.error("a file could not be stored: %s", type(error).__name__, extra={"media_id": self.pk})
             self.error = type(error).__name__
 
-    def _keep(self, content: "File[Any]", name: str, size: int) -> None:
+    def keep(self, content: "File[Any]", name: str, size: int) -> None:
+        """Put it into the storage under a name; what is not kept (MEDIA_TYPES, MEDIA_MAX_BYTES) is missing, with why.
+
+        Raises what the storage raises. The row is saved by the caller.
+        """
         if not any(fnmatchcase(self.content_type, allowed) for allowed in settings.MEDIA_TYPES):
             self._miss("Files of this type are not kept (MEDIA_TYPES).")
         elif size > settings.MEDIA_MAX_BYTES:

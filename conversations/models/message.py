@@ -15,7 +15,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from conversations import mail_links
+from conversations import mail_links, media_links
 from conversations.models import statements
 from conversations.models.acceptance import AcceptanceQuerySet
 from conversations.models.client import of_lane, of_senders
@@ -297,7 +297,8 @@ class Message(models.Model):
             models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
             models.Index(
                 fields=["-updated_at", "-id"],
-                include=["status", "type"],  # what the list is filtered by, and counted without looking at the rows
+                # What the list is filtered by, and counted without looking at the rows.
+                include=["status", "type", "error_code"],
                 condition=Q(status__in=["failed", "undelivered", "unresolved", "expired"], test=False),
                 name="messages_to_look_after",
             ),
@@ -392,7 +393,7 @@ class Message(models.Model):
             body=self.body,
             subject=self.subject,
             html=self.html,
-            attachments=tuple(self.attachments),
+            attachments=tuple(media_links.public(each, self.id) for each in self.attachments),
             **(self._mail_headers() if self.type == self.Type.EMAIL else {}),
         )
 

@@ -17,6 +17,8 @@ from conversations.pseudonyms import PREFIX, pseudonyms
 if TYPE_CHECKING:
     from conversations.models.message import Message
 
+REFUSED = "recipient_opted_out"
+"""The `error_code` of a message that was not offered to a provider, as its recipient has opted out."""
 RECIPIENT_OPTED_OUT = "The recipient has opted out of messages from this sender."
 
 
@@ -38,6 +40,11 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
         lowered = self.alias(ours=Lower("our_address"), theirs=Lower("their_address"))
         theirs = [Lower(Value(their_address)), *pseudonyms(their_address)]
         return lowered.filter(channel_type=channel_type, test=test, ours=Lower(Value(our_address)), theirs__in=theirs)
+
+    def against(self, message: "Message") -> "OptOutQuerySet":
+        """Return those that hold now and for which a message is not sent."""
+        channel_type = channel_type_of(message.type)
+        return self.between(channel_type, message.sender, message.recipient, test=message.test).in_force()
 
     def opt_out(
         self,

@@ -1,6 +1,8 @@
 import pytest
 from django.urls import reverse
 
+from conversations.models import Message
+
 pytestmark = pytest.mark.django_db
 
 
@@ -17,6 +19,15 @@ def test_staff_read_what_became_of_a_message(admin_client, accept):
     assert "+15559876543" in admin_client.get(reverse("admin:conversations_message_changelist")).text
     page = admin_client.get(reverse("admin:conversations_message_change", args=[message.pk])).text
     assert "We saw it ourselves" in page
+    assert ("field-expires_at" in page, "field-error_message" in page, 'readonly">-<' in page) == (True, False, False)
+
+
+@pytest.mark.parametrize("text", ["555987", "+15559876543", "SM-one", " "])
+def test_staff_find_messages_by_who_writes_with_whom_and_by_the_providers_id(admin_client, accept, text):
+    found, other = accept(), accept(sender="a@example.com", recipient="b@example.com", type="email")
+    Message.objects.filter(pk=found.pk).update(provider_message_id="SM-one")
+    listed = admin_client.get(reverse("admin:conversations_message_changelist"), {"q": text}).context["cl"].result_list
+    assert {each.pk for each in listed} == ({found.pk, other.pk} if text == " " else {found.pk})
 
 
 @pytest.mark.parametrize("noun", ["conversations_conversation", "conversations_message", "webhooks_receipt"])

@@ -37,6 +37,20 @@ def test_the_newest_message_stands_for_its_conversation(admin_client, accept):
     assert row.newest.body == "New"
 
 
+def test_what_did_not_arrive_is_seen_behind_newer_messages_unless_it_was_refused(admin_client, accept):
+    missed, refused, fine = (accept(recipient=f"+1555000000{number}") for number in range(3))
+    Message.objects.filter(pk=missed.pk).update(status="undelivered", next_attempt_at=None)
+    Message.objects.filter(pk=refused.pk).update(
+        status="failed", next_attempt_at=None, error_code="recipient_opted_out"
+    )
+    for each in (missed, refused, fine):
+        accept(recipient=each.recipient, body="Newer")
+    page = admin_client.get(LIST).text
+    assert page.count("An earlier message did not arrive") == 1
+    [row] = [each for each in rows(admin_client) if each.newest.earlier_failed]
+    assert (row.newest.body, row.pk) == ("Newer", missed.conversation_id)
+
+
 @pytest.mark.parametrize("text", ["+1 (555) 000-0002", "5550000002", "0002", "Ann’s", "some WORDS"])
 def test_a_conversation_is_found_by_number_title_and_words(admin_client, accept, text):
     accept(recipient="+15550000001")

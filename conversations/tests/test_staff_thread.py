@@ -272,6 +272,20 @@ def test_sending_again_asks_where_an_earlier_attempt_got_no_answer(client, agent
     assert post(client, "retry", message.pk, sure="on").status_code == 200
 
 
+def test_to_who_opted_out_since_nothing_is_sent_again_and_it_is_said_why(client, agent, accept, monkeypatch):
+    rung = []
+    monkeypatch.setattr("conversations.tasks.ring", rung.append)
+    message = accept()
+    Message.objects.update(status="undelivered", next_attempt_at=None)
+    assert "Send again" in page(client, message)
+    OptOut.objects.opt_out("sms", US, THEM, source="keyword")
+    refused = post(client, "retry", message.pk)
+    assert (refused.status_code, "It is not sent again." in refused.json()["errors"][0]) == (400, True)
+    message.refresh_from_db()
+    assert (message.status, rung, history(message.conversation_id)) == ("undelivered", [], [])
+    assert "Send again" not in page(client, message)
+
+
 def test_sending_again_takes_its_permission(client, accept):
     message = accept()
     Message.objects.filter(pk=message.pk).update(status="failed", next_attempt_at=None)

@@ -120,11 +120,21 @@ def test_who_opted_out_is_left_and_it_is_said_why(ann, ended, rung):
     assert len(rung) == len(logged()) == 1
 
 
+def test_who_opted_out_is_told_from_those_who_were_missed(ann, ended):
+    def listed(status):
+        return [each.recipient for each in ann.get(NOT_REACHED, {"status": status}).context["cl"].result_list]
+
+    ended("failed", code="recipient_opted_out", words="The recipient has opted out.", recipient="+15550000001")
+    ended("failed", code="21211", recipient="+15550000002")
+    page = ann.get(NOT_REACHED).text
+    assert page.count('<td class="field-end">opted out</td>') == page.count("The recipient has opted out.") == 1
+    assert (listed("opted out"), listed("failed")) == (["+15550000001"], ["+15550000002"])
+
+
 def test_what_somebody_else_sent_again_meanwhile_is_not_sent_twice(ann, ended, rung, monkeypatch):
     message = ended("failed")
-    monkeypatch.setattr(
-        "conversations.admin.work_list.has_opted_out", lambda it: Message.objects.retry(it.pk, "bob") and 0
-    )
+    meanwhile = lambda it: Message.objects.retry(it.pk, "bob") and OptOut.objects.none()  # noqa: E731
+    monkeypatch.setattr(OptOut.objects, "against", meanwhile)
     assert "Left as they are: 1, as they are pending by now." in act(ann, NOT_REACHED, "send_again", message)
     assert rung == []
     assert logged() == []

@@ -1,9 +1,11 @@
 """The sandbox's phone and mailbox in a browser, on the processes of `make run`: what a newcomer does first."""
 
 import base64
+import re
 from urllib.parse import quote
 
 import pytest
+import requests
 
 from messaging_project.tests.test_inbound_journeys import received
 from messaging_project.tests.test_journeys import delivered, message, send, wait_until
@@ -65,6 +67,7 @@ def test_a_newcomer_texts_in_and_sees_the_answer_on_the_phone(stack, page):
     [inbound] = wait_until(lambda: received(stack, number))
     answer = send(stack, to=number, body="Yes, we are.", parent_id=inbound["id"])
     bubble(page, "Yes, we are.", "delivered")
+    assert re.fullmatch(r"\d\d:\d\d", page.text_content("#clock"))
     assert message(stack, answer)["conversation_id"] == inbound["conversation_id"]
 
 
@@ -98,6 +101,20 @@ def test_a_picture_from_the_phone_comes_in_as_an_mms(stack, page):
     bubble(page, "Or the next?", "sent")
     texts = [(each["type"], each["body"], len(each["attachments"])) for each in received(stack, number)]
     assert texts == [("sms", "Or the next?", 0), ("mms", "This door?", 1)]
+
+
+def test_a_picture_from_elsewhere_is_a_link_that_names_its_host_whatever_url_it_has(stack, page):
+    number, account = "+15557100007", stack.env["TWILIO_ACCOUNT_SID"]
+    fields = {"To": number, "From": US, "Body": "Look"}
+    urls = ["https://example.com:8443/lamp.png", "https://not.for.browsers.1/lamp.png"]
+    requests.post(
+        f"{stack.sandbox_url}/2010-04-01/Accounts/{account}/Messages.json",
+        {**fields, "MediaUrl": urls},
+        auth=(account, stack.env["TWILIO_AUTH_TOKEN"]),
+        timeout=10,
+    ).raise_for_status()
+    look_at(page, stack, "phone", number)
+    bubble(page, "Attachment on example.com:8443", "Attachment on no URL")
 
 
 def test_after_stop_on_the_phone_nothing_is_sent_until_start(stack, page):

@@ -33,6 +33,7 @@ PAYLOADS = [
     "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
     "<body onload=alert(1)><base href=https://evil.test/>",
 ]
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 MAKE_STAFF = """
 from django.contrib.auth.models import Permission, User
 for name, more in (("agent", ["reply_conversation", "resend_message"]), ("reader", [])):
@@ -117,6 +118,25 @@ def test_staff_find_a_conversation_read_it_answer_and_see_the_answer_delivered(s
     [answer] = sent_to(stack, "+15557200001")
     assert (answer["status"], answer["from"], answer["body"]) == ("delivered", US, "Yes, since today.")
     assert times_in_ledger(stack, [answer["id"]])[answer["id"]] == 1
+    assert re.fullmatch(r"\d\d:\d\d", page.text_content(".sb-clock"))
+    assert happened == []
+
+
+def test_the_list_keeps_up_unless_something_is_chosen_in_it(stack, staff, watched):
+    page, happened = watched
+    writes(stack, body="Good morning", **{"from": "+15557200016"})
+    log_in(page, stack)
+    writes(stack, body="Good evening", **{"from": "+15557200017"})
+    page.locator("#result_list", has_text="Good evening").wait_for()
+    page.locator("#result_list tr", has_text="Good evening").locator(".action-select").check()
+    assert page.text_content(".action-counter").startswith("1 of")
+    state = stack.get(f"/api/v1/conversations/?participant={urllib.parse.quote('+15557200016')}").json
+    writes(stack, body="Good night", **{"from": "+15557200016"})
+    wait_until(lambda: stack.get(f"/api/v1/conversations/{state['conversations'][0]['id']}").json["message_count"] == 2)
+    page.evaluate("keepUp()")
+    assert page.locator("#result_list", has_text="Good night").count() == 0
+    page.locator(".action-select:checked").uncheck()
+    page.locator("#result_list", has_text="Good night").wait_for()
     assert happened == []
 
 
@@ -134,6 +154,31 @@ def test_a_message_appears_by_itself_and_the_draft_stays(stack, staff, watched):
     page.reload()
     assert page.input_value("#body") == "Half a sen"
     assert happened == []
+
+
+def kept_drafts(page):
+    return page.evaluate("Object.keys(localStorage).filter((name) => name.startsWith('draft-')).length")
+
+
+def test_a_draft_outlives_a_session_but_neither_a_logout_nor_somebody_else(stack, staff, page):
+    writes(stack, **{"from": "+15557200014"})
+    path = thread_of(stack, "+15557200014")
+    log_in(page, stack, path=path)
+    page.fill("#body", "Half a sen")
+    page.context.clear_cookies()
+    log_in(page, stack, path=path)
+    assert page.input_value("#body") == "Half a sen"
+    other = page.context.new_page()
+    other.goto(f"{stack.url}/admin/")
+    other.click("#logout-form button")
+    other.get_by_text("You are logged out").wait_for()
+    page.type("#body", "tence")
+    assert kept_drafts(page) == 0
+    log_in(page, stack, path=path)
+    page.fill("#body", "Another")
+    page.context.clear_cookies()
+    log_in(page, stack, "reader", path)
+    assert kept_drafts(page) == 0
 
 
 def test_what_is_looked_at_is_read_by_those_who_answer_only(stack, staff, page, browser):
@@ -197,6 +242,27 @@ def test_what_is_typed_while_an_answer_is_sent_stays(stack, staff, page):
     bubble(page, "First.").wait_for()
     assert page.input_value("#body") == " And more"
     assert [each["body"] for each in sent_to(stack, "+15557200011")] == ["First."]
+
+
+def test_a_picture_goes_along_and_is_seen_by_whoever_has_its_link(stack, staff, watched):
+    page, happened = watched
+    writes(stack, **{"from": "+15557200015"})
+    opened(page, stack, "+15557200015")
+    chosen = {"name": "lamp.png", "mimeType": "image/png", "buffer": base64.b64decode(PIXEL)}
+    page.set_input_files("#files", [{**chosen, "buffer": b"x" * 6_000_000}])
+    page.get_by_text("Together the files are larger").wait_for()
+    page.set_input_files("#files", [chosen])
+    page.locator("#files-chosen", has_text="lamp.png (1 KB)").wait_for()
+    page.press("#body", "Control+Enter")
+    page.locator(".sb-outbound img[alt='lamp.png']").wait_for()
+    page.locator(".sb-outbound .sb-tick-delivered").wait_for()
+    assert page.is_hidden("#files-box")
+    assert [(each["type"], each["body"]) for each in sent_to(stack, "+15557200015")] == [("mms", "")]
+    ledger = stack.get(f"{stack.sandbox_url}/messages?phone=%2B15557200015&with={urllib.parse.quote(US)}").json
+    [medium] = [each for row in ledger["messages"] for each in row["media"]]
+    with local_http.open(medium["url"], timeout=10) as answer:
+        assert answer.read() == base64.b64decode(PIXEL)
+    assert happened == []
 
 
 def test_what_another_tab_sent_under_the_same_draft_is_in_nobodys_way(stack, staff, page):

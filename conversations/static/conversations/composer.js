@@ -19,31 +19,22 @@ class Draft {
   constructor(form) {
     this.form = form;
     this.text = form.querySelector("textarea");
-    this.name = `draft-${form.id}-${document.getElementById("conversation").dataset.key}`;
+    this.name = `${form.id}-${document.getElementById("conversation").dataset.key}`;
   }
 
   restore() {
-    try {
-      const kept = JSON.parse(localStorage.getItem(this.name));
-      if (kept && !this.text.value) {
-        this.text.value = kept.text;
-        this.form.elements.key.value = kept.key;
-      }
-    } catch {
-      // A browser that keeps nothing still sends.
+    const kept = Drafts.get(this.name);
+    if (kept && !this.text.value) {
+      this.text.value = kept.text;
+      this.form.elements.key.value = kept.key;
     }
   }
 
   keep() {
-    try {
-      if (this.text.value) {
-        const kept = {text: this.text.value, key: this.form.elements.key.value};
-        localStorage.setItem(this.name, JSON.stringify(kept));
-      } else {
-        localStorage.removeItem(this.name);
-      }
-    } catch {
-      // As above.
+    if (this.text.value) {
+      Drafts.set(this.name, {text: this.text.value, key: this.form.elements.key.value});
+    } else {
+      Drafts.remove(this.name);
     }
   }
 
@@ -61,20 +52,38 @@ class Draft {
 
 // --- Sending ----------------------------------------------------------------------------------------------------
 
+// A file by what tells it from another; where none was chosen there is an empty one, made at that moment.
+function written(value) {
+  if (!(value instanceof File)) {
+    return value;
+  }
+  return value.name ? `${value.name} ${value.size} ${value.lastModified}` : "";
+}
+
 function sends(form, after) {
   const draft = new Draft(form);
   const button = form.querySelector("[type=submit]");
+  const progress = form.querySelector("progress");
+  const files = form.elements.files;
   let sent = null;
+
+  function isBusy(busy) {
+    button.disabled = busy;
+    if (files) {
+      files.disabled = busy;
+      progress.hidden = !busy || !files.files.length;
+    }
+  }
 
   async function send() {
     if (button.disabled) {
       return;
     }
-    button.disabled = true;
     problem.textContent = "";
     // What was refused, changed, is another message; what got no answer has to stay the same.
     const body = new FormData(form);
-    const content = [...body.values()].slice(2).join("\n");
+    isBusy(true);
+    const content = [...body.values()].slice(2).map(written).join("\n");
     const text = draft.text.value;
     if (sent !== null && sent !== content) {
       form.elements.key.value = newKey();
@@ -106,7 +115,7 @@ function sends(form, after) {
       problem.textContent = error instanceof TypeError || error instanceof SyntaxError
         ? "Nobody answered. Send it once more: it goes out once." : error.message;
     } finally {
-      button.disabled = false;
+      isBusy(false);
     }
   }
 
@@ -126,7 +135,7 @@ function sends(form, after) {
 
 // --- What a text costs ------------------------------------------------------------------------------------------
 
-function priced(text) {
+function priced(text, files) {
   const count = document.getElementById("count");
   let waiting = null;
   let asked = 0;
@@ -144,7 +153,7 @@ function priced(text) {
 
   async function ask() {
     const number = ++asked;
-    if (!text.value) {
+    if (!text.value || files.files.length) {
       count.textContent = "";
       return;
     }
@@ -174,9 +183,13 @@ if (noteForm) {
 if (replyForm) {
   const isMail = "email" in composer.dataset;
   let recount = () => {};
-  sends(replyForm, () => recount());
+  const forgetFiles = takesFiles(replyForm, () => recount());
+  sends(replyForm, () => {
+    forgetFiles();
+    recount();
+  });
   if (!isMail) {
-    recount = priced(replyForm.querySelector("textarea"));
+    recount = priced(replyForm.querySelector("textarea"), replyForm.elements.files);
   }
   replyForm.querySelector("textarea").focus({preventScroll: true});
 }

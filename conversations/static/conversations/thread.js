@@ -193,15 +193,25 @@ async function markRead() {
 
 // --- Forms, timelines, older messages ---------------------------------------------------------------------------
 
+// Beside the button, where it stays: the line on how the server does is wiped by its next answer.
+function complain(form, sentence) {
+  let place = form.querySelector("[role=alert]");
+  if (!place) {
+    place = document.createElement("p");
+    place.className = "sb-problem";
+    place.setAttribute("role", "alert");
+    form.append(place);
+  }
+  place.textContent = sentence;
+}
+
 async function postQuietly(form) {
   const button = form.querySelector("button");
   button.disabled = true;
   try {
     const answer = await post(form.action, new FormData(form));
     const {errors} = await answer.json();
-    if (errors.length) {
-      say(errors.join(" "));
-    }
+    complain(form, errors.join(" "));
     document.activeElement?.blur();
     if (conversation.dataset.news) {
       await poll();
@@ -209,7 +219,7 @@ async function postQuietly(form) {
       location.reload();
     }
   } catch {
-    say("That could not be sent. Try again.");
+    complain(form, "That could not be sent. Try again.");
   } finally {
     button.disabled = false;
   }

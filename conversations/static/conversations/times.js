@@ -1,4 +1,4 @@
-// Times in the reader's own zone, and "2 min ago" as it moves on.
+// Times in the reader's own zone and words, of 24 hours as everywhere here, and "2 min ago" as it moves on.
 "use strict";
 
 const Times = {
@@ -22,12 +22,12 @@ const Times = {
   show(root) {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
-      const exact = at.toLocaleString([], {dateStyle: "medium", timeStyle: "medium"});
+      const exact = at.toLocaleString([], {dateStyle: "medium", timeStyle: "medium", hourCycle: "h23"});
       if (time.classList.contains("sb-ago")) {
         time.textContent = Times.ago(at);
         time.title = exact;
       } else if (time.classList.contains("sb-clock")) {
-        time.textContent = at.toLocaleTimeString([], {hour: "2-digit", minute: "2-digit"});
+        time.textContent = at.toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
         time.title = exact;
       } else {
         time.textContent = exact;
