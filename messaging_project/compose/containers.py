@@ -62,7 +62,7 @@ class Container:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        """Start it."""
+        """Start it, or another one in its place."""
         self.log.parent.mkdir(exist_ok=True)
         with self.log.open("ab") as output:
             self.process = self.enter(self.service.command or self.image.command, output.fileno())

@@ -55,15 +55,22 @@ class Client:
 
     def await_delivery(self, *ids: str) -> None:
         """Wait until messages are delivered. Raises `ComposeError`."""
-        statuses = Counter[str]()
+        waiting = dict.fromkeys(ids, "")
 
         def all_delivered() -> bool:
-            statuses.clear()
-            statuses.update(self.ask(f"/api/v1/messages/{each}")[1]["status"] for each in ids)
-            return set(statuses) == {"delivered"}
+            for each in list(waiting):
+                waiting[each] = self.ask(f"/api/v1/messages/{each}")[1]["status"]
+                if waiting[each] == "delivered":
+                    del waiting[each]
+            return not waiting
 
-        if not wait_until(all_delivered, seconds=PATIENCE_SECONDS):
-            raise ComposeError(f"Not delivered after {PATIENCE_SECONDS:g} s: {dict(statuses)}")
+        if not wait_until(all_delivered, seconds=PATIENCE_SECONDS, pause=0.5):
+            raise ComposeError(f"Not delivered after {PATIENCE_SECONDS:g} s: {dict(Counter(waiting.values()))}")
+
+    def was_in_doubt(self, message_id: str) -> bool:
+        """Whether it was ever unclear if a message had been sent."""
+        events = self.ask(f"/api/v1/messages/{message_id}/events")[1]["events"]
+        return any(event["status"] == "uncertain" for event in events)
 
 
 def ask(url: str, body: Any = None, **headers: str) -> tuple[int, Any]:
@@ -156,7 +163,7 @@ class Journeys:
         """Restart under load, with a provider that is slow to answer."""
         self.dial(SLOW_CALLS_MS)
         with self.load():
-            self.host.restart(["migrate"])
+            self.host.start("migrate")
             took = self.host.restart(["web"])
             took |= self.host.restart(AFTER_WEB)
         self.dial(USUAL_CALLS_MS)
@@ -164,7 +171,9 @@ class Journeys:
         rows = ask(f"{SANDBOX}/ledger")[1]["requests"]
         sent = Counter(row["message_id"] for row in rows)
         expect({each: sent[each] for each in self.client.sent if sent[each] != 1}, {}, "Sent other than once")
-        print("      ended after " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items()))
+        expect([each for each in self.client.sent if self.client.was_in_doubt(each)], [], "In doubt for a while")
+        ends = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
+        print(f"      {len(self.client.sent)} messages; after SIGTERM there were still {ends}", flush=True)
 
     def dial(self, milliseconds: int) -> None:
         """Let the provider take so long for an answer."""
@@ -176,7 +185,7 @@ class Journeys:
         over = threading.Event()
 
         def send() -> None:
-            while not over.wait(0.1):
+            while not over.wait(0.5):
                 for message in MESSAGES:
                     status, answer = self.client.ask("/api/v1/messages/send", message)
                     if status == 201:

@@ -11,6 +11,7 @@ from django.urls import resolve
 from messaging_project.celery import QUEUES
 from messaging_project.compose.file import read
 from messaging_project.local.settings_file import setting_names
+from messaging_project.tests.test_wiring import REQUIRED
 
 ROOT = Path(settings.BASE_DIR)
 OBJECTS = [
@@ -18,8 +19,7 @@ OBJECTS = [
     for file in sorted((ROOT / "docs/ops/kubernetes").glob("*.yaml"))
     for each in yaml.safe_load_all(file.read_text())
 ]
-SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY", "PUBLIC_URL", "FLOWER_PASSWORD")
-SERVICES = read(ROOT / "docker-compose.yml", dict.fromkeys(SECRETS, "given"), dotenv={})
+SERVICES = read(ROOT / "docker-compose.yml", dict.fromkeys(REQUIRED, "given"), dotenv={})
 
 
 def of_kind(kind):
