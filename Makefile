@@ -12,7 +12,7 @@ PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=htt
 
 .DEFAULT_GOAL := help
 .PHONY: help install run run-bg stop restart-app stop-worker start-worker worker logs demo seed-demo \
-	verify-redis-queue reset test drill drill-short bench bench-short fuzz fuzz-short check lock sbom
+	verify-redis-queue compose-by-hand reset test drill drill-short bench bench-short fuzz fuzz-short check lock sbom
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ demo: $(INSTALLED) ## send an SMS, an MMS and an email through the running syste
 
 verify-redis-queue: $(INSTALLED) ## check queue, workers and webhooks of what runs here; elsewhere URL= API_KEY= BROKER_URL=
 	@$(if $(URL),ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=true .venv/bin/python manage.py verify_queue,$(LOCAL) verify)
+
+compose-by-hand: $(INSTALLED) ## start what docker-compose.yml says, without Docker, send through it and restart it
+	@.venv/bin/python -m messaging_project.compose
 
 seed-demo: $(INSTALLED) ## fill the running system's database with a world to look around in
 	@.venv/bin/python manage.py seed_demo

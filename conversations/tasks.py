@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import redis
 from celery import Task, shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
@@ -17,10 +16,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.dispatch import receiver
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerUnreachable
 
 from conversations import delivery, redaction, settling
-from conversations.broker import broker
+from conversations.broker import AWAY, broker
 from conversations.models import DatabaseIdentity, IdempotencyKey, Media, Message
 from conversations.models.pace import PACED
 from conversations.models.status import Status
@@ -59,19 +57,15 @@ class Doorbell:
 
     def ring(self, channel: str, message_id: str) -> None:
         """Publish a ring unless enough lie there already. Never raises."""
-        if self.waiting(channel) < RINGS_ENOUGH:
+        if broker.waiting(channel) < RINGS_ENOUGH:
             self.publish(ANSWERS[channel], message_id)
 
     def publish(self, task: "Task[Any, str]", *arguments: str) -> None:
         """Publish a task. Never raises."""
         try:
             task.apply_async(arguments)
-        except (BrokerUnreachable, redis.RedisError, OSError) as error:
+        except AWAY as error:
             broker.rest(error)
-
-    def waiting(self, channel: str) -> float:
-        """Return how many rings lie in a queue; infinitely many while Redis is away, so that nobody adds one."""
-        return broker.ask(lambda server: float(server.llen(channel)), float("inf"))  # type: ignore[arg-type]
 
 
 _doorbell = Doorbell()
@@ -241,7 +235,7 @@ def ring_overdue(channel: Channel, test: bool) -> bool:
     overdue = Q(next_attempt_at__lte=timezone.now() - timedelta(seconds=RING_GRACE_SECONDS)) | Q(error_code=PACED)
     due = Message.objects.due(channel, test=test, as_of=breaker.clock_stopped_at(channel, test=test))
     message = due.filter(overdue).only("id", "type").first()
-    if message is None or _doorbell.waiting(channel):
+    if message is None or broker.waiting(channel):
         return False
     ring(message)
     return True

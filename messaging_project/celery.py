@@ -23,6 +23,7 @@ from django.dispatch import Signal
 from kombu import Queue
 
 from conversations.log_context import spoken_of
+from conversations.redis_url import TIMEOUTS, sentinel_options
 from messaging_project import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "messaging_project.settings")
@@ -46,16 +47,23 @@ ROUTES = {
 }
 QUEUES = tuple(dict.fromkeys(ROUTES.values()))
 
+IS_AMQP = settings.BROKER_URL.startswith("amqp")
+
+
+def transport_options() -> dict[str, Any]:
+    """Return how the broker is spoken to: who publishes waits for a second at most, and does not try again."""
+    if IS_AMQP:
+        timeouts = {"connect_timeout": 0.5, "read_timeout": 1, "write_timeout": 1}
+        return {"max_retries": 0, "confirm_publish": True, **timeouts}
+    return {**TIMEOUTS, "health_check_interval": 10, **sentinel_options(settings.BROKER_URL, TIMEOUTS)}
+
+
 app = Celery("messaging_project")
 app.conf.update(
-    broker_url=settings.REDIS_URL,
-    # Without timeouts a frozen Redis blocks a publisher for ever, and lost packets leave a worker deaf for minutes.
-    broker_transport_options={
-        "socket_timeout": 1,
-        "socket_connect_timeout": 0.5,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-    },
+    broker_url=settings.BROKER_URL,
+    # Without timeouts a frozen broker blocks a publisher for ever, and lost packets leave a worker deaf for minutes.
+    broker_transport_options=transport_options(),
+    broker_heartbeat=30 if IS_AMQP else None,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     # Declared one by one, or Flower shows them only once a worker has answered.
@@ -90,8 +98,11 @@ def show_no_banner(instance: Any, **_: Any) -> None:
 
 @celeryd_init.connect
 def wait_longer_than_a_publisher(conf: Any, **_: Any) -> None:
-    """A worker blocks a second at a time in BRPOP, so its timeout has to be longer than a publisher's."""
-    conf.broker_transport_options = {**conf.broker_transport_options, "socket_timeout": 10}
+    """A worker blocks a second at a time in BRPOP, so its timeout has to be longer than a publisher's. At RabbitMQ it
+    waits without one, and has heartbeats.
+    """
+    waits = {"read_timeout": None, "connect_timeout": 5} if IS_AMQP else {"socket_timeout": 10}
+    conf.broker_transport_options = {**conf.broker_transport_options, **waits}
 
 
 @setup_logging.connect

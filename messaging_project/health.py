@@ -17,9 +17,11 @@ from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from conversations.broker import AWAY
 from conversations.models import DatabaseIdentity, Message
 from conversations.models.status import Status
-from messaging_project.celery import QUEUES
+from conversations.redis_url import TIMEOUTS, redis_at
+from messaging_project.celery import QUEUES, app
 from messaging_project.models import Heartbeat
 from providers import routes
 from providers.models import AccountState
@@ -52,12 +54,14 @@ def ready(_: HttpRequest) -> JsonResponse:
 
 @require_safe
 def health(_: HttpRequest) -> JsonResponse:
-    """Is the whole system well? 503 names what is not: database, Redis, a queue without a worker, a silent sweep, or
-    that this is a restored copy, which sends nothing.
+    """Is the whole system well? 503 names what is not: database, Redis, broker, a queue without a worker, a
+    silent sweep, or that this is a restored copy, which sends nothing.
 
     A provider's account that is stopped is named too, but it is 200, `degraded`: restarting us would mend nothing.
     """
     checks = {"database": check_database(), "redis": check_redis()}
+    if settings.BROKER_URL != settings.REDIS_URL:
+        checks["broker"] = check_broker()
     if is_ok(checks["database"]):
         checks |= check_schema()
         if is_ok(checks["migrations"]):
@@ -112,7 +116,17 @@ def check_redis() -> Check:
 @cache
 def redis_client() -> "redis.Redis":
     """Return this process's client for the probes."""
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=0.5)
+    return redis_at(settings.REDIS_URL, TIMEOUTS)
+
+
+def check_broker() -> Check:
+    """Ask the broker for a connection, where it is another server than Redis."""
+
+    def ask() -> None:
+        with app.connection_for_write() as connected:
+            connected.ensure_connection(max_retries=0)
+
+    return timed(ask, *AWAY)
 
 
 def check_migrations() -> Check:

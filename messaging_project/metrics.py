@@ -5,6 +5,7 @@ Nothing here names an address, a number or a text.
 """
 
 import hmac
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,12 +123,12 @@ def webhooks() -> Metric:
 
 
 def broker_queues() -> Metric:
-    """Return how many rings lie in each queue; nothing while Redis is away."""
+    """Return how many rings lie in each queue; nothing while the broker is away."""
     family = GaugeMetricFamily("broker_queue_length", "Rings in the broker's queues.", labels=["queue_name"])
     for queue in QUEUES:
-        length = broker.ask(lambda server, name=queue: server.llen(name), None)  # type: ignore[misc]
-        if length is not None:
-            family.add_metric([queue], float(length))
+        length = broker.waiting(queue)
+        if math.isfinite(length):
+            family.add_metric([queue], length)
     return family
 
 

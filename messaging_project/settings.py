@@ -21,12 +21,17 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 class Environment(environ.Env):  # type: ignore[misc]
-    """Takes a value that begins with $ as it is; django-environ would take it for another variable's name."""
+    """Takes a value that begins with $ as it is; django-environ would take it for another variable's name. Keeps the
+    default of each setting that is read, for the table of them all.
+    """
+
+    defaults: dict[str, Any] = {}
 
     def get_value(
         self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, parse_default: bool = False
     ) -> Any:
         """Return the value of a variable, cast."""
+        self.defaults[var] = default
         value = self.ENVIRON.get(var, "")
         if value.startswith("$"):
             return self.parse_value(value, cast)
@@ -79,6 +84,15 @@ DATABASES["default"]["OPTIONS"] = {
 # A restarted database leaves dead connections in the pool: each is asked before it is used.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 REDIS_URL: str = env.str("REDIS_URL", default="redis://127.0.0.1:16379/0")
+REDIS_SENTINEL_MASTER: str = env.str("REDIS_SENTINEL_MASTER", default="")
+REDIS_SENTINEL_PASSWORD: str = env.str("REDIS_SENTINEL_PASSWORD", default="")
+BROKER_URL: str = env.str("BROKER_URL", default="") or REDIS_URL
+for name, url in {"REDIS_URL": REDIS_URL, "BROKER_URL": BROKER_URL}.items():
+    schemes = ("redis", "rediss", "sentinel", *(["amqp", "amqps"] if name == "BROKER_URL" else []))
+    if url.partition("://")[0] not in schemes:
+        raise ImproperlyConfigured(f"{name} begins with one of {', '.join(f'{scheme}://' for scheme in schemes)}.")
+    if url.startswith("sentinel://") and not REDIS_SENTINEL_MASTER:
+        raise ImproperlyConfigured(f"{name} leads to Sentinels: set REDIS_SENTINEL_MASTER to the name of the master.")
 
 # --- Sending --------------------------------------------------------------------------------------------------------
 

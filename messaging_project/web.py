@@ -16,7 +16,8 @@ from messaging_project import settings
 workers = 2
 threads = 8
 worker_class = "gthread"
-graceful_timeout = 20
+# Longer than a call to a provider may take, which with SYNC_MESSAGE_PROCESSING is part of a request.
+graceful_timeout = 30
 control_socket_disable = True
 logconfig_dict = settings.LOGGING
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"

@@ -17,7 +17,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from conversations.broker import broker
+from conversations.broker import redis_server
 
 if TYPE_CHECKING:  # it imports what the settings name, and they name this module
     from rest_framework.views import APIView
@@ -85,7 +85,7 @@ def count(name: str, limit: int) -> Allowance:
         pipeline.expire(key, 2 * WINDOW_SECONDS)
         return int(pipeline.execute()[0])
 
-    used = broker.ask(in_redis, 0) or _local.count(name, window)
+    used = redis_server.ask(in_redis, 0) or _local.count(name, window)
     return Allowance(limit, used, (window + 1) * WINDOW_SECONDS)
 
 

@@ -8,7 +8,7 @@ import redis
 from django.test import Client as Browser
 
 from conversations.api import limits
-from conversations.broker import broker
+from conversations.broker import redis_server
 from conversations.models import ApiKey, Client
 from conversations.tests.conftest import in_threads
 
@@ -21,13 +21,13 @@ def a_new_minute(monkeypatch):
     now = time.time() + 86_400
     monkeypatch.setattr(limits.time, "time", lambda: now - now % 60)
     monkeypatch.setattr(limits, "_local", limits.LocalCounts())
-    broker._redis.flushdb()
+    redis_server._redis.flushdb()
 
 
 @pytest.fixture
 def without_redis(monkeypatch):
-    monkeypatch.setattr(broker, "_redis", redis.Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.5))
-    monkeypatch.setattr(broker, "_resting_until", 0.0)
+    monkeypatch.setattr(redis_server, "_redis", redis.Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.5))
+    monkeypatch.setattr(redis_server, "_resting_until", 0.0)
 
 
 def key_for(limit):

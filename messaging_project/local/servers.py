@@ -136,12 +136,13 @@ class PostgreSQL(Server):
     """
 
     name = "PostgreSQL"
+    wheel_first = True
     stop_signal = signal.SIGINT  # "fast": ends the sessions and not merely waits for them
 
     def find(self) -> None:
         """Find the programs, and a place for the data that the account can use."""
         self.account = database_account()
-        self.programs = postgres_programs(self.directory, self.account)
+        self.programs = postgres_programs(self.directory, self.account, wheel_first=self.wheel_first)
         self.place = usable_directory(self.directory, self.account)
         self.data = self.place / "data"
 

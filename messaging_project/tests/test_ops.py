@@ -18,7 +18,9 @@ RULES = [
     rule for group in yaml.safe_load((DOCS / "ops" / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
 PANELS = json.loads((DOCS / "ops" / "dashboard.json").read_text())["panels"]
+SCALERS = [each["spec"] for each in yaml.safe_load_all((DOCS / "ops" / "kubernetes" / "scaling.yaml").read_text())]
 EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for panel in PANELS for target in panel["targets"]]
+EXPRESSIONS += [trigger["metadata"]["query"] for scaler in SCALERS for trigger in scaler["triggers"]]
 # Words of PromQL, and what Prometheus itself knows of what it reads.
 NOT_OURS = {"sum", "max", "by", "rate", "increase", "histogram_quantile", "up"}
 

@@ -10,6 +10,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
+from conversations.redis_url import SENTINEL, redis_at, sentinel_options
 from messaging_project.local.processes import wait_until
 from messaging_project.verification import CannotVerify
 
@@ -17,19 +18,19 @@ REPLY_SECONDS = 1.5
 # A claim takes 20 s and a call to a provider as many more.
 IDLE_SECONDS = 45.0
 HOLD_SECONDS = 60.0
-SOCKET_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+SOCKET_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2, "socket_keepalive": True}
 
 
 class Broker:
     """A Redis broker and the workers behind it. Every question raises `CannotVerify` while it is away."""
 
     def __init__(self, url: str) -> None:
-        if not url.startswith(("redis://", "rediss://", "unix://")):
+        if not url.startswith(("redis://", "rediss://", SENTINEL)):
             raise CannotVerify("BROKER_URL is no Redis, which is what this looks into: redis://:PASSWORD@HOST:6379/0")
         self.holder = secrets.token_hex(8)
-        self._redis = redis.Redis.from_url(url, **SOCKET_OPTIONS)
+        self._redis = redis_at(url, SOCKET_OPTIONS)
         self._celery = Celery("verification", broker=url, set_as_current=False)
-        self._celery.conf.broker_transport_options = {**SOCKET_OPTIONS, "socket_keepalive": True}
+        self._celery.conf.broker_transport_options = {**SOCKET_OPTIONS, **sentinel_options(url, SOCKET_OPTIONS)}
         self._celery.conf.broker_connection_retry = False
         self._celery.conf.broker_pool_limit = None  # a connection that was kept may be dead by the next question
 

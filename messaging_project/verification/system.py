@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import urllib3
 
@@ -40,10 +40,14 @@ class Answer:
 
 @dataclass
 class System:
-    """A running system and the addresses that one verification uses there; two at a time share no recipient."""
+    """A running system and the addresses that one verification uses there; two at a time share no recipient.
+
+    Where `url` is the web process behind the proxy of a `public_url`, it is asked as that proxy would ask it.
+    """
 
     url: str
     key: str = ""
+    public_url: str = ""
     sender: str = SENDER
     mail_sender: str = MAIL_SENDER
     phone: str = field(default_factory=lambda: f"{PHONES}{secrets.randbelow(1_000_000):06}")
@@ -56,6 +60,8 @@ class System:
     def ask(self, method: str, path: str, body: Any = None, **form: str) -> Answer:
         """Ask the API; an error status is an answer like any other. Raises `CannotVerify` where nobody answers."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        if self.public_url.startswith("https://") and self.url.startswith("http://"):
+            headers |= {"Host": urlsplit(self.public_url).netloc, "X-Forwarded-Proto": "https"}
         content: dict[str, Any] = {"fields": form, "encode_multipart": False} if form else {}
         if body is not None:
             content = {"json": body}

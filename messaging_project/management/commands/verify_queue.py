@@ -43,11 +43,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the checks. Raises `CommandError`."""
-        system = System(
-            options["url"], os.environ.get("API_KEY", ""), sender=options["sender"], mail_sender=options["mail_sender"]
-        )
+        senders = {"sender": options["sender"], "mail_sender": options["mail_sender"]}
+        system = System(options["url"], os.environ.get("API_KEY", ""), settings.PUBLIC_URL, **senders)
         try:
-            broker = Broker(os.environ.get("BROKER_URL") or settings.REDIS_URL)
+            broker = Broker(settings.BROKER_URL)
             system.refuse_what_is_real()
             failed = self.verify(Verification(system, broker, write_to_us))
         except CannotVerify as reason:
