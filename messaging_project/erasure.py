@@ -65,7 +65,7 @@ class Erasure:
         for receipt in Contact(self.address).receipts():
             if receipt.next_attempt_at is not None:
                 type(receipt).objects.filter(pk=receipt.pk).update(next_attempt_at=timezone.now())
-                receipt.apply()
+                type(receipt).objects.apply([receipt])
 
     def let_go(self, contact: Contact) -> None:
         """Cancel what waits, also what a doubt turns into, and wait for what a worker holds. Raises `StillHeld`."""

@@ -120,7 +120,7 @@ def test_a_text_that_comes_again_after_all_does_not_bring_back_what_was_erased(w
     receipt.pk = None
     receipt.save(force_insert=True)  # as `backfill` fetches it
     Receipt.objects.filter(pk=receipt.pk).update(result="", applied_at=None, next_attempt_at=timezone.now())
-    receipt.apply()
+    Receipt.objects.apply([receipt])
     assert not Message.objects.filter(sender=THEM).exists()
 
 
