@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import IO, Any, ClassVar, cast
@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from conversations.api.media import StorageUnavailable
 from conversations.models.client import Scope
 from providers import routes
-from providers.base import Callback, Provider
+from providers.base import Callback, CallbackPart, Provider
 from providers.errors import UnreadableCallback
 from webhooks.models import Receipt, Refusal, StorageAway
 from webhooks.signatures import Forged, verify
@@ -29,7 +29,7 @@ from webhooks.signatures import Forged, verify
 logger = logging.getLogger(__name__)
 
 # The rest of a long array is the sweep's: a provider that waits too long for its answer sends all of it again.
-APPLIED_AT_ONCE = 200
+APPLIED_AT_ONCE = 1_000
 # A larger one, such as a mail with pictures, is the sweep's too.
 APPLIED_AT_ONCE_BYTES = 64 * 1024
 READ_BYTES = 64 * 1024
@@ -90,12 +90,20 @@ class CallbackView(APIView):
         except UnreadableCallback as error:
             self.refuse(Refusal.Reason.UNREADABLE, error)
             raise ParseError(str(error), code="unreadable_callback") from None
+        if any(part.kind == "inbound" for part in parts):
+            self.take_inbound(account, parts, verified, is_small=len(body) <= APPLIED_AT_ONCE_BYTES)
+        else:
+            Receipt.objects.keep_and_apply(account.name, parts[:APPLIED_AT_ONCE], verified=verified)
+            Receipt.objects.keep(account.name, parts[APPLIED_AT_ONCE:], verified=verified)
+
+    def take_inbound(self, account: Provider, parts: Sequence[CallbackPart], verified: bool, *, is_small: bool) -> None:
+        """Keep what somebody wrote before anything else is done with it: it may not come again."""
         try:
             receipts = Receipt.objects.keep(account.name, parts, verified=verified)
         except StorageAway:
             raise StorageUnavailable from None  # providers come again after a 503
-        if len(body) <= APPLIED_AT_ONCE_BYTES or not parts[0].body:
-            Receipt.objects.apply(receipts[:APPLIED_AT_ONCE])
+        if is_small or not parts[0].body:
+            Receipt.objects.apply(receipts)
 
     def account(self, request: Request) -> Provider:
         """Return the account that `?p=` names, the first of this provider without it. Raises `PermissionDenied`."""

@@ -321,10 +321,13 @@ ORDER BY id FOR UPDATE""".replace(
     "{columns}", ", ".join((*CHANGED_BY_REPORTS, "attempts", "provider", "sender", "recipient", "type", "test"))
 )
 
+# ANY and OFFSET 0 leave the planner one way, by the ids of the messages: where it counts with tables as small as they
+# were before, it would read all messages and all timelines instead.
 _RECORD = """
-WITH changed AS (
+WITH reported AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (id uuid, {columns})),
+changed AS (
     UPDATE conversations_message AS m SET {changes}
-    FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (id uuid, {columns}) WHERE m.id = r.id
+    FROM reported AS r WHERE m.id = r.id AND m.id = ANY(ARRAY(SELECT id FROM reported))
 )
 INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail)
 SELECT message_id, status, 'reported', attempt, code, detail
@@ -332,7 +335,8 @@ FROM jsonb_to_recordset(%(lines)s::jsonb) AS line ({line})
 WHERE NOT EXISTS (
     SELECT FROM conversations_messageevent AS said
     WHERE said.message_id = line.message_id AND said.status = line.status AND said.attempt = line.attempt
-      AND said.evidence = 'reported' AND said.code = line.code)
+      AND said.evidence = 'reported' AND said.code = line.code
+    OFFSET 0)
 ORDER BY place"""
 RECORD_REPORTS = _RECORD.format(
     changes=", ".join(f"{name} = r.{name}" for name in CHANGED_BY_REPORTS),

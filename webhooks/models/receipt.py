@@ -33,15 +33,22 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 3600
 PART = ("kind", "dedupe_key", "payload", "body")
 
 # Numbered as they came, which is the order in which they take effect; inserted in the order of their keys, so that no
-# two of the same callbacks in another order can block each other for ever.
+# two of the same callbacks in another order can block each other for ever. What is taken takes effect in the same
+# transaction, so it is never due.
 KEEP = """
 WITH part AS MATERIALIZED (
     SELECT nextval('webhooks_receipt_id_seq') AS id, kind, dedupe_key, payload, body
     FROM jsonb_to_recordset(%(parts)s::jsonb) AS p (kind text, dedupe_key text, payload jsonb, body text)
 )
 INSERT INTO webhooks_receipt (
-    id, provider, kind, dedupe_key, payload, body, verified, backfilled, result, attempts, error)
-SELECT id, %(provider)s, kind, dedupe_key, payload, body, %(verified)s, %(backfilled)s, '', 0, ''
+    id, provider, kind, dedupe_key, payload, body, verified, backfilled, result, applied_at, next_attempt_at, attempts,
+    error)
+SELECT
+    id, %(provider)s, kind, dedupe_key, payload, body, %(verified)s, %(backfilled)s,
+    CASE WHEN %(taken)s THEN 'applied' ELSE '' END,
+    CASE WHEN %(taken)s THEN statement_timestamp() END,
+    CASE WHEN NOT %(taken)s THEN statement_timestamp() END,
+    0, ''
 FROM part ORDER BY dedupe_key, id
 ON CONFLICT (dedupe_key) DO NOTHING
 RETURNING dedupe_key, id, received_at"""
@@ -73,11 +80,35 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         From here on it can't be lost. What came before is not stored twice, and takes effect by who stored it, or by
         the sweep. Raises `StorageAway`.
         """
+        return self._store(provider, parts, verified=verified, backfilled=backfilled)
+
+    def keep_and_apply(self, provider: str, parts: Sequence[CallbackPart], *, verified: bool) -> None:
+        """Store what a callback reports and let it take effect, in one transaction; where that fails, first the one and
+        then the other. Either way all of it is stored by the end.
+        """
+        try:
+            with transaction.atomic():
+                take_effect(self._store(provider, parts, verified=verified, taken=True))
+        except Exception as error:
+            logger.warning("%s: reports could not be applied at once: %s", provider, type(error).__name__)
+            self.apply(self.keep(provider, parts, verified=verified))
+
+    def _store(
+        self,
+        provider: str,
+        parts: Sequence[CallbackPart],
+        *,
+        verified: bool,
+        backfilled: bool = False,
+        taken: bool = False,
+    ) -> list["Receipt"]:
+        if not parts:
+            return []
         receipts = [Receipt.of_part(provider, part, verified) for part in parts]
+        values = {"provider": provider, "verified": verified, "backfilled": backfilled, "taken": taken}
         told = json.dumps([{name: getattr(each, name) for name in PART} for each in receipts], default=str)
-        values = {"provider": provider, "verified": verified, "backfilled": backfilled, "parts": told}
         with connection.cursor() as cursor:
-            cursor.execute(KEEP, values)
+            cursor.execute(KEEP, {**values, "parts": told})
             stored = {key: numbers for key, *numbers in cursor.fetchall()}
         self._remove_bodies_of_repetitions(receipts)
         new = []

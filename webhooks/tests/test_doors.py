@@ -21,6 +21,7 @@ from providers import routes
 from providers.sandbox.credentials import credentials_of
 from webhooks import tasks
 from webhooks.models import Receipt
+from webhooks.models.receipt import ReceiptQuerySet
 
 pytestmark = pytest.mark.django_db
 
@@ -259,7 +260,7 @@ def test_a_database_that_is_away_is_503_so_that_the_provider_comes_again(client,
     def away(*_, **__):
         raise OperationalError
 
-    monkeypatch.setattr(type(Receipt.objects), "keep", away)
+    monkeypatch.setattr(ReceiptQuerySet, "_store", away)
     response = sendgrid(client, [event(sent.pk)])
     assert (response.status_code, response["Retry-After"]) == (503, "5")
 
