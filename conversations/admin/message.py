@@ -43,7 +43,7 @@ class MessageAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ("status", "type", "direction", AccountFilter, "test")
     search_fields = ("sender", "recipient", "provider_message_id")
     ordering = ("-created_at", "-id")
-    readonly_fields = ("conversation", "created_at", "updated_at")
+    readonly_fields = ("conversation", "created_at", "updated_at", "redacted_at")
     inlines = (MediaInline, EventInline)
     paginator = CappedPaginator
     show_full_result_count = False

@@ -151,3 +151,22 @@ def test_what_was_redacted_can_not_be_sent_again_nor_doubted_and_says_why(accept
     ]
     assert "was redacted on" in again.json()["detail"]
     assert client.get(f"{path}/events").json()["events"][-1]["status"] == "redacted"
+
+
+def test_staff_see_since_when_it_is_redacted_and_are_not_offered_to_send_it_again(accept, admin_client):
+    message = delivered(accept)
+    Message.objects.update(status="undelivered")
+    page = f"/admin/conversations/conversation/{message.conversation_id}/change/"
+    assert "Send again" in admin_client.get(page).text
+    tasks.redact()
+    shown = admin_client.get(page).text
+    assert ("Redacted on" in shown, "Send again" in shown, THEM in shown) == (True, False, False)
+    assert ">Redacted<" in admin_client.get("/admin/conversations/conversation/").text
+
+
+def test_the_sweep_rings_for_what_is_to_be_redacted(accept, monkeypatch):
+    rung = []
+    monkeypatch.setattr(tasks._doorbell, "publish", lambda task, *_: rung.append(task.name))
+    delivered(accept)
+    tasks.sweep()
+    assert rung == ["conversations.redact"]
