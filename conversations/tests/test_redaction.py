@@ -1,8 +1,10 @@
 """What is forgotten in time, and what is not."""
 
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
+from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
@@ -90,6 +92,20 @@ def test_a_file_goes_with_its_message_and_a_storage_that_keeps_it_keeps_both(mon
     assert (tasks.redact(), default_storage.exists(name)) == ("redacted 1", False)
     assert "bob" not in everything_of(message)
     assert receiving.receive("twilio", inbound).pk == message.pk  # it comes again, and is known
+
+
+def test_a_file_that_is_fetched_while_its_message_is_redacted_is_not_kept(tmp_path):
+    picture = InboundMedia(url="https://api.twilio.com/1", content_type="image/png")
+    receiving.receive(
+        "twilio",
+        InboundMessage(provider_message_id="MM1", channel="mms", sender=THEM, recipient=US, media=(picture,)),
+    )
+    [media] = Media.objects.take_due(1)
+    grow_old()
+    tasks.redact()
+    media._keep_fetched(File(BytesIO(b"picture")), 7)  # as a fetch that began before ends
+    Media.objects.write_down([media])
+    assert (Media.objects.get().status, [path for path in tmp_path.rglob("*") if path.is_file()]) == ("missing", [])
 
 
 def test_a_conversation_with_newer_messages_stays_usable(accept):
