@@ -129,8 +129,10 @@ def redact_rows(rows: Sequence[Message], replacement: Replacement, reason: str) 
 def redact_conversations(ids: Iterable[UUID], replacement: Replacement) -> None:
     """Redact those of these locked conversations in which every message is."""
     left = Message.objects.filter(conversation=OuterRef("pk"), redacted_at=None)
-    for conversation in Conversation.objects.filter(~Exists(left), pk__in=ids):
+    done = list(Conversation.objects.filter(~Exists(left), pk__in=ids))
+    for conversation in done:
         redact_conversation(conversation, replacement, our_addresses(conversation))
+    redact_audit_trail(done)
 
 
 def redact_conversation(conversation: Conversation, replacement: Replacement, ours: Collection[str]) -> None:
@@ -150,10 +152,14 @@ def redact_conversation(conversation: Conversation, replacement: Replacement, ou
         unread_count=0,
     )
     Note.objects.filter(conversation=conversation).delete()
-    named = LogEntry.objects.filter(object_id=str(conversation.pk))
-    named.filter(content_type=ContentType.objects.get_for_model(Conversation)).update(object_repr=REDACTED)
     if not was_closed:
         conversation.recorded(ConversationEvent.Kind.CLOSED)
+
+
+def redact_audit_trail(conversations: Sequence[Conversation]) -> None:
+    """Let the audit trail name these conversations no more; who did what with them stays."""
+    about = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(Conversation))
+    about.filter(object_id__in=[str(each.pk) for each in conversations]).update(object_repr=REDACTED)
 
 
 def our_addresses(conversation: Conversation) -> set[str]:

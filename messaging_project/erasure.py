@@ -107,6 +107,7 @@ class Erasure:
                 ends = {conversation.participant_from, conversation.participant_to}
                 ours = {each.casefold() for each in ends if not contact.is_named(each)}
                 redaction.redact_conversation(conversation, erased, ours)
+                redaction.redact_audit_trail([conversation])
                 self.counts["conversations"] += 1
 
     def erase_around(self, contact: Contact) -> None:

@@ -57,10 +57,14 @@ def read_on_from_here() -> int:
     new = sum(change(model, LET_BE_NEW, position) for model in EVENTS)
     OutboxPosition.objects.update_or_create(pk=1, defaults={"told": seen, "reading": seen, "event_id": 0})
     Subscription.objects.update(since=seen)
-    with connection.cursor() as cursor:
-        cursor.execute(SKIP_SEQUENCES, [SEQUENCES_SKIPPED])
     DatabaseIdentity.objects.take_numbers()
     return new
+
+
+def skip_sequences() -> None:
+    """Let `sequence` go on beyond whatever the original has given out."""
+    with connection.cursor() as cursor:
+        cursor.execute(SKIP_SEQUENCES, [SEQUENCES_SKIPPED])
 
 
 def position_of_original() -> dict[str, str | int]:

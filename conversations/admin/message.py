@@ -50,7 +50,7 @@ class MessageAdmin(ReadOnly, admin.ModelAdmin):
     search_fields = ("sender", "recipient", "provider_message_id")
     search_help_text = "A number or an address, or part of one; or the whole id that the provider has for it"
     ordering = ("-created_at", "-id")
-    readonly_fields = ("conversation", "created_at", "updated_at")
+    readonly_fields = ("conversation", "created_at", "updated_at", "redacted_at")
     inlines = (MediaInline, EventInline)
     paginator = CappedPaginator
     show_full_result_count = False

@@ -70,8 +70,11 @@ class MediaQuerySet(models.QuerySet["Media"]):
         return list(self.filter(pk__in=taken).select_related("message"))
 
     def write_down(self, media: Sequence["Media"]) -> None:
-        """Save what came of fetching; a file whose message was deleted meanwhile stays gone."""
-        self.bulk_update(media, ["status", "content_type", "file", "size", "error", "next_attempt_at"])
+        """Save what came of fetching; a file whose message was deleted or redacted meanwhile stays gone."""
+        waiting = self.filter(status=Media.Status.WAITING)
+        waiting.bulk_update(media, ["status", "content_type", "file", "size", "error", "next_attempt_at"])
+        kept = set(self.filter(pk__in=[each.pk for each in media]).exclude(file="").values_list("pk", flat=True))
+        delete_files([str(each.file) for each in media if each.file and each.pk not in kept])
 
     def is_due(self) -> bool:
         """Say whether any file has to be fetched now."""

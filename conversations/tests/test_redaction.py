@@ -1,8 +1,10 @@
 """What is forgotten in time, and what is not."""
 
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
+from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
@@ -92,6 +94,20 @@ def test_a_file_goes_with_its_message_and_a_storage_that_keeps_it_keeps_both(mon
     assert receiving.receive("twilio", inbound).pk == message.pk  # it comes again, and is known
 
 
+def test_a_file_that_is_fetched_while_its_message_is_redacted_is_not_kept(tmp_path):
+    picture = InboundMedia(url="https://api.twilio.com/1", content_type="image/png")
+    receiving.receive(
+        "twilio",
+        InboundMessage(provider_message_id="MM1", channel="mms", sender=THEM, recipient=US, media=(picture,)),
+    )
+    [media] = Media.objects.take_due(1)
+    grow_old()
+    tasks.redact()
+    media._keep_fetched(File(BytesIO(b"picture")), 7)  # as a fetch that began before ends
+    Media.objects.write_down([media])
+    assert (Media.objects.get().status, [path for path in tmp_path.rglob("*") if path.is_file()]) == ("missing", [])
+
+
 def test_a_conversation_with_newer_messages_stays_usable(accept):
     delivered(accept, body="Old")
     newer = accept()
@@ -151,3 +167,22 @@ def test_what_was_redacted_can_not_be_sent_again_nor_doubted_and_says_why(accept
     ]
     assert "was redacted on" in again.json()["detail"]
     assert client.get(f"{path}/events").json()["events"][-1]["status"] == "redacted"
+
+
+def test_staff_see_since_when_it_is_redacted_and_are_not_offered_to_send_it_again(accept, admin_client):
+    message = delivered(accept)
+    Message.objects.update(status="undelivered")
+    page = f"/admin/conversations/conversation/{message.conversation_id}/change/"
+    assert "Send again" in admin_client.get(page).text
+    tasks.redact()
+    shown = admin_client.get(page).text
+    assert ("Redacted on" in shown, "Send again" in shown, THEM in shown) == (True, False, False)
+    assert ">Redacted<" in admin_client.get("/admin/conversations/conversation/").text
+
+
+def test_the_sweep_rings_for_what_is_to_be_redacted(accept, monkeypatch):
+    rung = []
+    monkeypatch.setattr(tasks._doorbell, "publish", lambda task, *_: rung.append(task.name))
+    delivered(accept)
+    tasks.sweep()
+    assert rung == ["conversations.redact"]

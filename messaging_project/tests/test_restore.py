@@ -21,6 +21,7 @@ from messaging_project import tally
 from messaging_project.local.servers import PostgreSQL
 from messaging_project.models import Heartbeat, Tally
 from providers.tests.conftest import sandbox  # noqa: F401
+from webhooks import restoring
 from webhooks import tasks as telling
 from webhooks.tests.test_telling import soon, subscribe, subscriber  # noqa: F401
 
@@ -142,6 +143,9 @@ def test_a_restored_copy_sends_nothing_until_somebody_says_so_and_then_nothing_t
         # What was told is not told again, what was not is, and so is what is new, to whoever had subscribed.
         assert subscriber.types[:2] == ["message.sent", "message.delivered"]
         assert sorted(subscriber.types[2:]) == ["message.sent"] * 3 + ["message.uncertain"] * 3
+        sequences = [event["sequence"] for event in subscriber.events]
+        assert sequences == sorted(sequences)
+        assert sequences[1] - sequences[0] > restoring.SEQUENCES_SKIPPED  # whatever the original went on to tell
         # No number of the original is left that this database would reach one day, and each event is counted once.
         assert not MessageEvent.objects.filter(transaction_number__gt=current_transaction()).exists()
         tally.count_on()

@@ -57,6 +57,7 @@ class Command(BaseCommand):
         if not home.has_own_numbers():
             self.take_timelines_over()
         if not options["nothing_was_sent"]:
+            restoring.skip_sequences()
             self.doubt()
         home.take_home()
         self.report()
