@@ -10,6 +10,7 @@ from django.utils import timezone
 from conversations import mail_links
 from conversations.addresses import normalise_leniently
 from conversations.keywords import keyword_in
+from conversations.log_context import spoken_of
 from conversations.models import Conversation, Media, Message, MessageEvent, OptOut
 from conversations.models.conversation import channel_type_of, key_of
 from conversations.models.message import MESSAGE_ID_CHARACTERS
@@ -61,6 +62,7 @@ def message_of(provider: str, inbound: InboundMessage) -> Message:
         segments=inbound.segments,
         provider=provider,
         provider_message_id=inbound.provider_message_id,
+        request_id=spoken_of.get().get("request_id") or "",
         test=routes.is_test(provider),
     )
     if inbound.channel == "email":

@@ -416,6 +416,13 @@ UNSAFE_WITHOUT_DEBUG = {
         SENDGRID_INBOUND_SECRET != "" and is_weak(SENDGRID_INBOUND_SECRET),
         f"SENDGRID_INBOUND_SECRET={how_to_make_one}",
     ),
+    "base URL of a provider that is https": (
+        any(
+            name.endswith("_BASE_URL") and value.startswith("http://") and not is_loopback(value)
+            for name, value in list(globals().items())
+        ),
+        "TWILIO_BASE_URL=https://api.twilio.com SENDGRID_BASE_URL=https://api.sendgrid.com",
+    ),
     "DATABASE_URL with a password of your own": (
         "DATABASE_URL" not in env or has_placeholder(env.str("DATABASE_URL")),
         "DATABASE_URL=postgres://switchboard:PASSWORD@HOST:5432/switchboard",

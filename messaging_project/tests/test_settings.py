@@ -41,6 +41,7 @@ def test_sound_settings_start():
         ({"METRICS_TOKEN": "prometheus"}, "METRICS_TOKEN=$(python3"),
         ({"FLOWER_BASIC_AUTH": "admin:admin"}, "FLOWER_PASSWORD=$(python3"),
         ({"SENDGRID_INBOUND_SECRET": "inbound"}, "SENDGRID_INBOUND_SECRET=$(python3"),
+        ({"SENDGRID_BASE_URL": "http://sendgrid.example.com"}, "a provider that is https"),
         ({"DATABASE_URL": ""}, "DATABASE_URL=postgres://"),
         ({"DATABASE_URL": "postgres://switchboard:secret@db:5432/switchboard"}, "a password of your own"),
         ({"REDIS_URL": ""}, "REDIS_URL=redis://"),

@@ -41,6 +41,11 @@ def test_a_text_becomes_a_message_in_a_conversation(client):
     assert Receipt.objects.get().result == "applied"
 
 
+def test_a_text_keeps_the_request_that_brought_it(client):
+    made = text(client).headers["X-Request-ID"]
+    assert Message.objects.get().request_id == made
+
+
 def test_the_same_text_counts_once_even_with_other_incidentals(client):
     for city in ("", "OAKLAND", "SAN FRANCISCO"):
         assert text(client, FromCity=city).status_code == 200
