@@ -8,7 +8,7 @@ import redis
 from django.conf import settings
 from redis.sentinel import Sentinel
 
-TIMEOUTS = {"socket_timeout": 1, "socket_connect_timeout": 0.5, "socket_keepalive": True}
+TIMEOUTS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "socket_keepalive": True}
 SENTINEL = "sentinel://"
 
 
