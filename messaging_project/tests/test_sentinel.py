@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def sentinel(place: Path, master: Valkey):
         f"sentinel down-after-milliseconds {MASTER} 300\nsentinel failover-timeout {MASTER} 3000\n"
     )
     command = [str(valkey_program()), str(configuration), "--sentinel"]
-    process = spawn(command, environment=SERVER_ENVIRONMENT, directory=place, output=None)
+    process = spawn(command, environment=SERVER_ENVIRONMENT, directory=place, output=subprocess.DEVNULL)
     try:
         yield port
     finally:
