@@ -55,7 +55,8 @@ def transport_options() -> dict[str, Any]:
     if IS_AMQP:
         timeouts = {"connect_timeout": 0.5, "read_timeout": 1, "write_timeout": 1}
         return {"max_retries": 0, "confirm_publish": True, **timeouts}
-    return {**TIMEOUTS, "health_check_interval": 10, **sentinel_options(settings.BROKER_URL, TIMEOUTS)}
+    behind_sentinel = sentinel_options(settings.BROKER_URL, TIMEOUTS)
+    return {**TIMEOUTS, "socket_timeout": 1, "health_check_interval": 10, **behind_sentinel}
 
 
 app = Celery("messaging_project")

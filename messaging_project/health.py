@@ -116,7 +116,7 @@ def check_redis() -> Check:
 @cache
 def redis_client() -> "redis.Redis":
     """Return this process's client for the probes."""
-    return redis_at(settings.REDIS_URL, TIMEOUTS)
+    return redis_at(settings.REDIS_URL, {**TIMEOUTS, "socket_timeout": 1})
 
 
 def check_broker() -> Check:

@@ -83,6 +83,10 @@ DATABASES["default"]["OPTIONS"] = {
 }
 # A restarted database leaves dead connections in the pool: each is asked before it is used.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# A pooler that hands connections out for a transaction each keeps nothing for whoever comes back.
+if env.bool("DATABASE_VIA_PGBOUNCER", default=False):
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
+    DATABASES["default"]["OPTIONS"]["prepare_threshold"] = None
 REDIS_URL: str = env.str("REDIS_URL", default="redis://127.0.0.1:16379/0")
 REDIS_SENTINEL_MASTER: str = env.str("REDIS_SENTINEL_MASTER", default="")
 REDIS_SENTINEL_PASSWORD: str = env.str("REDIS_SENTINEL_PASSWORD", default="")

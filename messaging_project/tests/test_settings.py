@@ -54,6 +54,12 @@ def test_sound_settings_start():
         ({"ROUTE_SMS": "twilio,twilio_secondary"}, "call twilio_secondary something else"),
         ({"SENDER_RATES": "long_code=0"}, "how many messages a second may leave, above 0"),
         ({"SENDER_RATES": "longcode=1"}, "one of alphanumeric, email, long_code"),
+        (
+            {"BROKER_URL": "kafka://127.0.0.1"},
+            "BROKER_URL begins with one of redis://, rediss://, sentinel://, amqp://",
+        ),
+        ({"REDIS_URL": "amqp://127.0.0.1"}, "REDIS_URL begins with one of redis://, rediss://, sentinel://."),
+        ({"REDIS_URL": "sentinel://:x@127.0.0.1:26379/0"}, "set REDIS_SENTINEL_MASTER"),
         ({"SANDBOX_URL": "http://sandbox:8091"}, "Test clients need both"),
         ({"SANDBOX_URL": "http://sandbox:8091", "SANDBOX_SECRET": "short"}, "of at least 32 characters"),
     ],
@@ -92,6 +98,21 @@ def test_a_further_account_has_settings_of_its_own_and_inherits_no_secret():
 def test_a_value_that_begins_with_a_dollar_is_itself():
     secret = f"$ecret-{SOUND['SECRET_KEY']}"
     assert start("settings.SECRET_KEY", SECRET_KEY=secret).stdout.strip() == secret
+
+
+def test_behind_pgbouncer_nothing_outlives_a_transaction():
+    names = "(d['DISABLE_SERVER_SIDE_CURSORS'], d['OPTIONS']['prepare_threshold'])"
+    started = start(f"[{names} for d in settings.DATABASES.values()]", DATABASE_VIA_PGBOUNCER="true")
+    assert started.stdout.strip() == "[(True, None)]"
+
+
+def test_the_broker_is_redis_unless_another_is_named():
+    assert start("settings.BROKER_URL").stdout.strip() == SOUND["REDIS_URL"]
+    amqp = "amqp://guest@127.0.0.1:9//"
+    assert start("settings.BROKER_URL, settings.REDIS_URL", BROKER_URL=amqp).stdout.split() == [
+        amqp,
+        SOUND["REDIS_URL"],
+    ]
 
 
 def test_the_public_host_and_loopback_are_served_and_no_other():

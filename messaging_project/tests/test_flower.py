@@ -1,0 +1,54 @@
+"""Flower as `make run` starts it: who gets in, and what operators see of queues, tasks and retries."""
+
+import base64
+
+import pytest
+
+from messaging_project.tests.test_journeys import delivered, send, wait_until
+
+
+def ask(stack, path, password=None):
+    shown = base64.b64encode(f"admin:{password or stack.env['FLOWER_PASSWORD']}".encode()).decode()
+    url = f"http://127.0.0.1:{stack.settings.ports['FLOWER_PORT']}{path}"
+    return stack.call("GET", url, headers={"Authorization": f"Basic {shown}"})
+
+
+@pytest.fixture
+def flower(stack):
+    """The stack, once Flower has heard of the worker of sms."""
+
+    def heard_of_it():
+        try:
+            return 'flower_worker_online{worker="sms@' in ask(stack, "/metrics").text
+        except OSError:
+            return False
+
+    wait_until(heard_of_it)
+    return stack
+
+
+def test_nobody_gets_in_without_the_password(flower):
+    for path in ("/", "/tasks", "/broker", "/workers", "/api/tasks", "/api/workers"):
+        assert ask(flower, path, password="wrong").status == 401
+        assert ask(flower, path).status == 200
+
+
+def test_every_queue_is_shown(flower):
+    page = ask(flower, "/broker").text
+    assert all(queue in page for queue in ("sms", "mms", "email", "sweep", "events"))
+
+
+def test_a_task_shows_its_message_by_id_alone_its_retries_and_its_result(flower):
+    def retried():
+        tasks = (ask(flower, "/api/tasks?limit=50").json or {}).values()
+        return [task for task in tasks if message_id in task["args"] and task["retries"] and task["result"]]
+
+    flower.post(f"{flower.sandbox_url}/faults", {"provider": "twilio", "fault": "429"})
+    message_id = send(flower, 7310, body="nobody's business")
+    delivered(flower, [message_id])
+    (task,) = wait_until(retried)
+    assert (task["args"], task["kwargs"], task["retries"]) == (f"('{message_id}',)", "{}", 1)
+    assert "WaitsForRetry" in task["exception"]
+    everything = ask(flower, "/api/tasks?limit=500").text
+    assert "nobody's business" not in everything
+    assert "+1555987" not in everything
