@@ -5,7 +5,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from messaging_project.compose import ComposeError
 from messaging_project.compose.containers import program
@@ -63,12 +63,13 @@ def carry_out(settings: dict[str, str]) -> int:
     host, passed = Host(services), 0
     try:
         host.connect()
-        steps = [("everything starts in its order and is healthy", host.start), *Journeys(host, settings).all()]
-        for what, step in steps:
+        start: tuple[str, Callable[[], None]] = ("everything starts in its order and is healthy", host.start)
+        for what, step in [start, *Journeys(host, settings).all()]:
             began = time.monotonic()
             step()
             passed += 1
             print(f"PASS  {what} ({time.monotonic() - began:.1f} s)", flush=True)
+        print(f"PostgreSQL was {host.containers['db']}, Redis {host.containers['redis']}.")
     finally:
         host.discard()
     return passed

@@ -90,7 +90,7 @@ def service(name: str, body: Mapping[str, Any], dotenv: Mapping[str, str]) -> Se
         health=health(body.get("healthcheck", {"disable": True})),
         stop_seconds=seconds(body["stop_grace_period"]) if "stop_grace_period" in body else DOCKERS_STOP_SECONDS,
         restarts=body.get("restart", "no") != "no",
-        volumes=dict(reversed(volume.split(":")[:2]) for volume in body.get("volumes", ())),
+        volumes={path: volume for volume, path in (each.split(":")[:2] for each in body.get("volumes", ()))},
         profiles=frozenset(body.get("profiles", ())),
     )
 

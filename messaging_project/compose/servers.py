@@ -57,7 +57,7 @@ class Redis(ServerContainer):
         super().start()
 
     def __str__(self) -> str:
-        return str((self.programs / "redis-server").resolve())
+        return str((self.programs / "redis-server").readlink())
 
 
 class InstalledPostgreSQL(PostgreSQL):

@@ -5,7 +5,9 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from messaging_project.drills import (
     workers,
 )
 from messaging_project.drills.ground import DRILLS, Drill
-from messaging_project.drills.referee import hold
+from messaging_project.drills.referee import Verdict, hold
 from messaging_project.drills.sabotage import BREAKAGES, Breakage
 from messaging_project.drills.scoreboard import Scoreboard, say
 from messaging_project.drills.stack import DrillStack
@@ -34,6 +36,7 @@ from messaging_project.local.settings_file import place
 # To import them is to register their drills.
 FAMILIES = (workers, web, broker, database, provider, failover, pace, callbacks, subscriber, shipped)
 SHORT_ENOUGH_SECONDS = 25.0
+BROKEN_AT_ONCE = 2
 
 
 class Hall:
@@ -44,6 +47,7 @@ class Hall:
         self.evidence = evidence
         self.seed = seed
         self.stack: DrillStack | None = None
+        self.starting = threading.Lock()
 
     def hold_all(self, drills: Sequence[Drill]) -> None:
         """Hold drills, each on a stack that is well; those that can share one follow each other."""
@@ -75,21 +79,43 @@ class Hall:
             self.stack.discard()
             self.stack = None
 
-    def break_all(self, breakages: Iterable[Breakage]) -> None:
-        """Hold the drill of each breakage on a stack with that breakage: it has to see it."""
-        for breakage in breakages:
-            self.board.begin(breakage.name)
-            # What is stuck there is so for good: nothing is learned from waiting long.
-            drill = replace(DRILLS[breakage.drill], within=SHORT_ENOUGH_SECONDS)
-            self.stack = DrillStack(drill.settings, breakage.module)
-            try:
-                self.stack.start()
-                verdict = hold(drill, self.stack, self.seed, self.evidence / breakage.name)
-                self.board.add_breakage(breakage.name, verdict, caught=breakage.shows_in(verdict))
-            except (LocalError, OSError, psycopg.Error) as reason:
-                self.board.could_not_start(reason)
-            finally:
-                self.leave()
+    def break_all(self, breakages: Sequence[Breakage]) -> None:
+        """Hold the drill of each breakage on a stack with that breakage: it has to see it.
+
+        Two at a time, as what a breakage shows is no matter of seconds.
+        """
+        pool = ThreadPoolExecutor(BROKEN_AT_ONCE)
+        try:
+            held = [(breakage, pool.submit(self.hold_broken, breakage)) for breakage in breakages]
+            for breakage, verdict in held:
+                self.board.begin(breakage.name)
+                try:
+                    self.board.add_breakage(breakage.name, verdict.result(), caught=breakage.shows_in(verdict.result()))
+                except (LocalError, OSError, psycopg.Error) as reason:
+                    self.board.could_not_start(reason)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def hold_broken(self, breakage: Breakage) -> Verdict:
+        """Hold the drill of a breakage on a stack of its own."""
+        # What is stuck there is so for good: nothing is learned from waiting long.
+        drill = replace(DRILLS[breakage.drill], within=SHORT_ENOUGH_SECONDS)
+        with self.starting:  # each has taken its ports before the next looks for free ones
+            stack = started(DrillStack(drill.settings, breakage.module))
+        try:
+            return hold(drill, stack, self.seed, self.evidence / breakage.name)
+        finally:
+            stack.discard()
+
+
+def started(stack: DrillStack) -> DrillStack:
+    """Return a stack that is up; one that does not come up is gone. Raises `LocalError`."""
+    try:
+        stack.start()
+    except BaseException:
+        stack.discard()
+        raise
+    return stack
 
 
 def chosen(options: argparse.Namespace) -> tuple[list[Drill], list[Breakage]]:
