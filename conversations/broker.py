@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis
 from celery import current_app
@@ -74,7 +74,8 @@ class AmqpServer(Server):
 
         def count() -> float:
             with current_app.producer_or_acquire() as producer, producer.connection._reraise_as_library_errors():
-                return float(current_app.amqp.queues[queue](producer.channel).queue_declare().message_count)
+                declared: Any = current_app.amqp.queues[queue](producer.channel).queue_declare()
+                return float(declared.message_count)
 
         return self.try_to(count, float("inf"))
 

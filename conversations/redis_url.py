@@ -19,10 +19,11 @@ def redis_at(url: str, options: Mapping[str, Any]) -> "redis.Redis":
     places = [urlsplit(each) for each in url.split(";")]
     given = {"username": places[0].username, "password": unquote(places[0].password or "") or None}
     number, of_sentinel = int(places[0].path.strip("/") or 0), sentinel_options(url, options)
-    sentinels = Sentinel(
+    sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
         [(place.hostname, place.port or 26379) for place in places], sentinel_kwargs=of_sentinel["sentinel_kwargs"]
     )
-    return sentinels.master_for(of_sentinel["master_name"], db=number, **given, **options)
+    master: redis.Redis = sentinels.master_for(of_sentinel["master_name"], db=number, **given, **options)
+    return master
 
 
 def sentinel_options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:

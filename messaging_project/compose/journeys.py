@@ -156,8 +156,7 @@ class Journeys:
 
     def verification(self) -> None:
         """The command of docs/ops, with the key of a test client."""
-        more = {"API_KEY": self.client.key, "URL": "http://web:8080"}
-        self.host.run("web", "python", "manage.py", "verify_queue", **more)
+        self.host.run("web", "python", "manage.py", "verify_queue", API_KEY=self.client.key, URL="http://web:8080")
 
     def restart(self) -> None:
         """Restart under load, with a provider that is slow to answer."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.files.base import ContentFile
@@ -105,7 +105,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         if not parts:
             return []
         receipts = [Receipt.of_part(provider, part, verified) for part in parts]
-        values = {"provider": provider, "verified": verified, "backfilled": backfilled, "taken": taken}
+        values: dict[str, Any] = {"provider": provider, "verified": verified, "backfilled": backfilled, "taken": taken}
         told = json.dumps([{name: getattr(each, name) for name in PART} for each in receipts], default=str)
         with connection.cursor() as cursor:
             cursor.execute(KEEP, {**values, "parts": told})
