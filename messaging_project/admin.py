@@ -30,10 +30,10 @@ class RoleAdmin(CheckedActions, GroupAdmin):
 class AuthorFilter(admin.RelatedFieldListFilter):
     """Narrows the trail to one person of those who are in it: asked of every person, not of every line."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         """Return who can be chosen."""
         did_something = Q(Exists(LogEntry.objects.filter(user=OuterRef("pk"))))
-        return list(field.get_choices(include_blank=False, ordering=("username",), limit_choices_to=did_something))
+        return field.get_choices(include_blank=False, ordering=("username",), limit_choices_to=did_something)
 
 
 @admin.register(LogEntry)

@@ -20,7 +20,8 @@ from conversations.models.media import delete_files
 
 MMS_BYTES = 5 * 1024 * 1024
 """What Twilio takes of all files of an MMS together."""
-MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
+MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+"""RFC 6838, 4.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def kept(files: Sequence[File], message: Message) -> Iterator[list[Media]]:
             store(each.upload, row)
         yield media
     finally:
-        delete_files([row.file.name for row in media if row.file and not Media.objects.filter(pk=row.pk).exists()])
+        delete_files([str(row.file.name) for row in media if row.file and not Media.objects.filter(pk=row.pk).exists()])
 
 
 def store(upload: UploadedFile, row: Media) -> None:

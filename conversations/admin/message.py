@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -17,6 +17,16 @@ from providers import routes
 FIRST = "conversation"
 SEARCHED = 500
 LONG_AND_NOT_LISTED = ("html", "metadata", "attachments", "reference_headers")
+
+
+def between(text: str) -> Q:
+    """Return a filter for messages in conversations whose addresses have a text, the newest of many such.
+
+    Conversations are asked, as they have an index for it: to look into every message would take seconds.
+    """
+    people = Conversation.objects.filter(any_contains(("participant_from", "participant_to"), text))
+    newest = people.order_by(F("last_message_at").desc(nulls_last=True), "-id")[:SEARCHED]
+    return Q(conversation__in=list(newest.values_list("pk", flat=True)))
 
 
 class EventInline(ReadOnlyRows, admin.TabularInline):
@@ -55,7 +65,7 @@ class MessageAdmin(ReadOnly, admin.ModelAdmin):
     paginator = CappedPaginator
     show_full_result_count = False
 
-    def get_fields(self, request: HttpRequest, obj: Message | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """Begin with the way to the thread, and leave out what was not asked for either."""
         names = super().get_fields(request, obj)
         return sorted((name for name in names if getattr(obj, name, None) is not False), key=lambda name: name != FIRST)
@@ -63,18 +73,12 @@ class MessageAdmin(ReadOnly, admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find messages by who writes with whom, of many the newest conversations', or by the provider's id.
-
-        Both are asked of indexes, where a look into every message would take seconds.
-        """
+        """Find messages by who writes with whom, or by the provider's id: indexes know both."""
         text = search_term.strip()
         if not text:
             return queryset, False
-        newest_first = F("last_message_at").desc(nulls_last=True)
-        people = Conversation.objects.filter(any_contains(("participant_from", "participant_to"), text))
-        conversations = list(people.order_by(newest_first).values_list("pk", flat=True)[:SEARCHED])
         is_meant = Q(provider__in=routes.account_names(), provider_message_id=text)
-        return queryset.filter(Q(conversation__in=conversations) | is_meant), False
+        return queryset.filter(between(text) | is_meant), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Leave out what can be long and no list shows; the page of one message fetches it."""

@@ -1,6 +1,7 @@
 """What somebody has to look after: messages that did not arrive, and those that are still to be sent."""
 
 from collections import Counter
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -13,7 +14,7 @@ from django.utils.text import Truncator
 
 from conversations import tasks
 from conversations.admin.filters import AccountFilter, KnownValuesFilter
-from conversations.admin.message import LONG_AND_NOT_LISTED
+from conversations.admin.message import LONG_AND_NOT_LISTED, between
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
 from conversations.models import Message, NotReached, OptOut, Scheduled
@@ -42,6 +43,13 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find messages by who writes with whom."""
+        text = search_term.strip()
+        return queryset.filter(between(text)) if text else queryset, False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Leave out what can be long and no list shows."""

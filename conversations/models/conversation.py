@@ -163,6 +163,12 @@ class Conversation(models.Model):
         indexes = [
             models.Index(F("last_message_at").desc(nulls_last=True), F("id").desc(), name="conversations_latest_first"),
             models.Index(
+                F("last_message_at").desc(nulls_last=True),
+                F("id").desc(),
+                condition=Q(unread_count__gt=0, test=False),
+                name="conversations_unread",
+            ),
+            models.Index(
                 fields=["participants_key"],
                 condition=Q(status__in=["active", "archived"]),
                 name="conversations_of_pair",

@@ -22,7 +22,7 @@ from conversations.models.client import of_lane, of_senders
 from conversations.models.conversation import Conversation, channel_type_of, containing_index
 from conversations.models.doubt import SETTLED_WITHOUT_AN_ID, settling_times
 from conversations.models.event import MessageEvent
-from conversations.models.opt_out import OptOut
+from conversations.models.opt_out import REFUSED, OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
 from conversations.models.status import AT_REST, NOT_REACHED, Status
 from conversations.pseudonyms import REDACTED
@@ -295,12 +295,16 @@ class Message(models.Model):
                 name="messages_without_provider_id",
             ),
             models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
+            models.Index(fields=["-created_at", "-id"], condition=Q(test=True), name="messages_of_tests"),
             models.Index(
                 fields=["-updated_at", "-id"],
                 # What the list is filtered by, and counted without looking at the rows.
                 include=["status", "type", "error_code"],
                 condition=Q(status__in=["failed", "undelivered", "unresolved", "expired"], test=False),
                 name="messages_to_look_after",
+            ),
+            models.Index(
+                fields=["-updated_at", "-id"], condition=Q(error_code=REFUSED), name="messages_refused_by_opt_out"
             ),
             models.Index(
                 fields=["updated_at"], condition=Q(status="unresolved", test=False), name="messages_unresolved"

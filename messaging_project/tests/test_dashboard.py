@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from conversations.models import Message
 from messaging_project import dashboard
+from messaging_project.audit import record
 from messaging_project.charts import Chart, Series, round_up
 from providers.models import AccountState
 
@@ -162,6 +163,8 @@ def test_the_scale_ends_at_a_round_number(most, end):
 
 def test_the_audit_trail_names_who_did_what_by_person_and_day(admin_client, admin_user):
     AccountState.objects.create(account="twilio", channel="sms")
+    User.objects.create_user("idler", is_staff=True)
+    record(User.objects.create_user("bob", is_staff=True), "Logged in.")
     row = AccountState.objects.get()
     page = reverse("admin:providers_accountstate_changelist")
     admin_client.post(page, {"action": "pause", "_selected_action": [row.pk]})
@@ -170,5 +173,6 @@ def test_the_audit_trail_names_who_did_what_by_person_and_day(admin_client, admi
     day = {"action_time__year": today.year, "action_time__month": today.month, "action_time__day": today.day}
     shown = admin_client.get(trail, {"user__id__exact": admin_user.pk, **day}).text
     assert "Paused." in shown
+    assert ("bob" in shown, "idler" in shown) == (True, False)
     assert "twilio, sms" in shown
     assert "Paused." not in admin_client.get(trail, {**day, "action_time__year": today.year - 1}).text
