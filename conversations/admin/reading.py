@@ -33,5 +33,5 @@ class ReadOnly(ReadOnlyRows, CheckedActions):
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """Leave out what is empty, but for the fields of the form in which a row is added."""
-        names = super().get_fields(request, obj)
+        names: Any = super().get_fields(request, obj)
         return names if obj is None else [name for name in names if getattr(obj, name, name) not in EMPTY]
