@@ -31,7 +31,7 @@ def sweep() -> str:
 def apply_due() -> int:
     """Apply what is due, for some seconds at most; return how many."""
     give_up_at, count = time.monotonic() + SWEEP_SECONDS, 0
-    for some in applied_at_once(Receipt.objects.due()[:SWEEP_BATCH]):
+    for some in applied_at_once(list(Receipt.objects.due()[:SWEEP_BATCH])):
         if time.monotonic() > give_up_at:
             break
         Receipt.objects.apply(some)
