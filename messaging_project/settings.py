@@ -31,7 +31,8 @@ class Environment(environ.Env):  # type: ignore[misc]
         self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, parse_default: bool = False
     ) -> Any:
         """Return the value of a variable, cast."""
-        self.defaults[var] = default
+        if default is not environ.Env.NOTSET:
+            self.defaults[var] = default
         value = self.ENVIRON.get(var, "")
         if value.startswith("$"):
             return self.parse_value(value, cast)
@@ -212,9 +213,9 @@ for account in {name for route in ROUTES.values() for name in route} - {"twilio"
 
 RECEIPT_RETENTION_DAYS: int = env.int("RECEIPT_RETENTION_DAYS", default=30)
 RETENTION_DAYS = {
-    "sms": int(env.str("RETENTION_DAYS_SMS", default="") or 0),
-    "mms": int(env.str("RETENTION_DAYS_MMS", default="") or 0),
-    "email": int(env.str("RETENTION_DAYS_EMAIL", default="") or 0),
+    "sms": env.int("RETENTION_DAYS_SMS", default=0),
+    "mms": env.int("RETENTION_DAYS_MMS", default=0),
+    "email": env.int("RETENTION_DAYS_EMAIL", default=0),
 }
 if min(RETENTION_DAYS.values()) < 0:
     raise ImproperlyConfigured("RETENTION_DAYS_SMS, _MMS and _EMAIL are days, 0 where messages are kept for good.")

@@ -301,7 +301,7 @@ def test_one_command_resumes(accept, providers, capsys):
 def test_nobody_is_rung_for_a_stopped_account_before_a_probe_is_due_and_then_somebody_is(accept, monkeypatch):
     rung = []
     monkeypatch.setattr(tasks, "ring", rung.append)
-    monkeypatch.setattr(tasks._doorbell, "waiting", lambda channel: 0)
+    monkeypatch.setattr(tasks.broker, "waiting", lambda queue: 0)
     message = accept()
     pause(minutes=10)
     past = timezone.now() - timedelta(minutes=5)

@@ -73,7 +73,7 @@ def test_a_turn_that_somebody_waits_for_is_nobody_elses():
 def test_whose_turn_has_come_is_rung_for_at_once(accept, providers, monkeypatch):
     rung = []
     monkeypatch.setattr(tasks, "ring", rung.append)
-    monkeypatch.setattr(tasks._doorbell, "waiting", lambda channel: 0)
+    monkeypatch.setattr(tasks.broker, "waiting", lambda queue: 0)
     some(accept, 3)
     assert not tasks.ring_overdue("sms", test=False)
     delivery.deliver_due("sms")

@@ -34,8 +34,11 @@ def test_nobody_gets_in_without_the_password(flower):
 
 
 def test_every_queue_is_shown(flower):
-    page = ask(flower, "/broker").text
-    assert all(queue in page for queue in ("sms", "mms", "email", "sweep", "events"))
+    def all_shown():
+        page = ask(flower, "/broker").text
+        return all(f"<td>{queue}</td>" in page for queue in ("sms", "mms", "email", "sweep", "events"))
+
+    wait_until(all_shown)
 
 
 def test_a_task_shows_its_message_by_id_alone_its_retries_and_its_result(flower):

@@ -57,7 +57,10 @@ def stack_on_rabbitmq(tmp_path, given_urls):
         more = {"SANDBOX_LATENCY_MS": "10", "SANDBOX_CALLBACK_DELAY_MS": "50", "RETRY_BASE_SECONDS": "0.5"}
         settings = look(stack_environment(tmp_path / "stack", BROKER_URL=url, **more, **own_databases(given_urls)))
         try:
-            yield RunningStack(control.start_in_background(settings, throw_away=True)[0])
+            settings, supervisor = control.start_in_background(settings, throw_away=True)
+            yield RunningStack(settings)
+            control.stop(settings.var)
+            supervisor.wait(10)
         finally:
             control.stop(settings.var)
             control.reset(settings.var)

@@ -144,8 +144,8 @@ def test_a_restored_copy_sends_nothing_until_somebody_says_so_and_then_nothing_t
         assert subscriber.types[:2] == ["message.sent", "message.delivered"]
         assert sorted(subscriber.types[2:]) == ["message.sent"] * 3 + ["message.uncertain"] * 3
         sequences = [event["sequence"] for event in subscriber.events]
-        assert sequences == sorted(sequences)
-        assert sequences[1] - sequences[0] > restoring.SEQUENCES_SKIPPED  # whatever the original went on to tell
+        # Whatever the original went on to tell; those of several conversations may overtake each other.
+        assert min(sequences[1:]) - sequences[0] > restoring.SEQUENCES_SKIPPED
         # No number of the original is left that this database would reach one day, and each event is counted once.
         assert not MessageEvent.objects.filter(transaction_number__gt=current_transaction()).exists()
         tally.count_on()

@@ -97,7 +97,8 @@ class Broker:
             return list(self._redis.lrange(queue, 0, -1))  # type: ignore[arg-type]
 
     def remove_rings(self, queues: tuple[str, ...], message_ids: list[str]) -> None:
-        """Take out the rings for messages that are no more."""
+        """Take out the rings for messages that are no more; also after an end that came while a connection was made."""
+        self._redis.connection_pool.disconnect()
         for queue in queues:
             for ring in self.rings(queue):
                 if any(message_id.encode() in ring for message_id in message_ids):
