@@ -71,6 +71,15 @@ def health(_: HttpRequest) -> JsonResponse:
     return probe_response("unhealthy" if unwell else well, checks, unwell=unwell)
 
 
+@require_safe
+def dependencies(_: HttpRequest) -> JsonResponse:
+    """Which servers does this process depend on, and do they answer? Always 200: it is for people, not for restarts."""
+    found = {"postgresql": check_database(), "redis": check_redis()}
+    if settings.BROKER_URL != settings.REDIS_URL:
+        found["broker"] = check_broker()
+    return answer({"dependencies": found, "timestamp": timezone.now()})
+
+
 def probe_response(status: str, checks: dict[str, Check], *, unwell: bool) -> JsonResponse:
     """Return what a probe found."""
     return answer({"status": status, "timestamp": timezone.now(), "checks": checks}, status=503 if unwell else 200)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 COMPACT = {"separators": (",", ":")}
-SPOKEN_UNDER = re.compile(r"/(api|live|startup|ready|health|metrics)(/|$)")
+SPOKEN_UNDER = re.compile(r"/(api|live|startup|ready|health|dependencies|metrics)(/|$)")
 RETRY_AFTER_SECONDS = 5
 
 CODES = {

@@ -26,5 +26,6 @@ urlpatterns = [
     re_path(r"^startup/?$", health.live),
     re_path(r"^ready/?$", health.ready),
     re_path(r"^health/?$", health.health),
+    re_path(r"^dependencies/?$", health.dependencies),
     re_path(r"^metrics/?$", metrics),
 ]

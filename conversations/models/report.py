@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -130,8 +130,11 @@ class ReportQuerySet(InterventionQuerySet):
 
 
 def take_report(news: News, message: "Message", received: ReceivedReport) -> None:
-    """Move a message as a report says, if it may, and note it once. Its row is locked, and written with the news."""
-    report = received.report
+    """Move a message as a report says, if it may, and note it once. Its row is locked, and written with the news.
+
+    What the provider says in words is not kept of a message that was redacted.
+    """
+    report = received.report if message.redacted_at is None else replace(received.report, error_message="")
     attempt, at = report.attempt or message.attempts, report.occurred_at or received.received_at
     moves = report.status is not None and may_move(news, message, Status(report.status), attempt)
     if moves:

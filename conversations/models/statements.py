@@ -318,7 +318,8 @@ WHERE direction = 'outbound' AND id = ANY(%(ids)s::uuid[] || ARRAY(
     JOIN conversations_message AS m ON m.provider = account AND m.provider_message_id = provider_id
     WHERE m.provider_message_id <> ''))
 ORDER BY id FOR UPDATE""".replace(
-    "{columns}", ", ".join((*CHANGED_BY_REPORTS, "attempts", "provider", "sender", "recipient", "type", "test"))
+    "{columns}",
+    ", ".join((*CHANGED_BY_REPORTS, "attempts", "provider", "sender", "recipient", "type", "test", "redacted_at")),
 )
 
 # ANY and OFFSET 0 leave the planner one way, by the ids of the messages: where it counts with tables as small as they

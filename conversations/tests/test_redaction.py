@@ -59,6 +59,18 @@ def test_what_was_said_and_to_whom_goes_and_what_is_counted_stays(accept):
     assert (message.redacted_at is not None, message.events.last().status) == (True, "redacted")
 
 
+def test_a_report_that_comes_late_counts_and_brings_no_words_back(accept):
+    message = accept(body="A secret")
+    Message.objects.update(status="sent", attempts=1, next_attempt_at=None)
+    grow_old()
+    assert tasks.redact() == "redacted 1"
+    said = {"status": "undelivered", "provider_status": "undelivered", "error_message": f"{THEM} is gone."}
+    report = DeliveryReport(provider_message_id="SM1", message_id=message.pk, error_code="30003", **said)
+    Message.objects.apply_report(message.provider, report)
+    told = everything_of(message)
+    assert (message.status, message.error_code, THEM[1:] in told) == ("undelivered", "30003", False)
+
+
 def test_what_is_younger_or_on_its_way_or_of_a_channel_that_is_kept_stays(accept):
     young, mail = delivered(accept), delivered(accept, type="email", sender=OURS, recipient=THEIRS)
     waiting = accept(recipient="+15550000001")

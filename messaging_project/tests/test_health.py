@@ -51,6 +51,18 @@ def test_a_process_that_answers_is_alive(client, path, no_redis):
     assert body["timestamp"]
 
 
+@pytest.mark.parametrize("path", ["/dependencies", "/dependencies/"])
+def test_the_servers_that_it_depends_on_are_named_with_how_they_answer(client, path):
+    status, body = ask(client, path)
+    assert (status, set(body)) == (200, {"dependencies", "timestamp"})
+    assert {name: each["status"] for name, each in body["dependencies"].items()} == {"postgresql": "ok", "redis": "ok"}
+
+
+def test_a_server_that_is_away_is_named_and_answered_200(client, no_redis):
+    status, body = ask(client, "/dependencies")
+    assert (status, body["dependencies"]["redis"]) == (200, {"status": "away", "error": "ConnectionError"})
+
+
 def test_all_is_well(client, alive):
     status, body = ask(client, "/health")
     assert (status, body["status"]) == (200, "healthy")
