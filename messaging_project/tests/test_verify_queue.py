@@ -112,10 +112,10 @@ def test_a_hold_ends_by_itself_and_by_its_holder_alone(stack):
     first, second = (Broker(stack.env["REDIS_URL"]) for _ in range(2))
     workers = first.workers()["mms"]
     first._tell(workers, "hold_queue", queue="mms", seconds=30)
-    second._tell(workers, "hold_queue", queue="mms", seconds=3)
+    second._tell(workers, "hold_queue", queue="mms", seconds=12)
     first._tell(workers, "release_queue", queue="mms")
     assert not consumes(stack, "mms")
-    wait_until(lambda: consumes(stack, "mms"), seconds=10)
+    wait_until(lambda: consumes(stack, "mms"))
 
 
 def test_a_worker_that_was_held_finds_its_queue_again_after_a_reconnect(stack):
