@@ -6,8 +6,8 @@ import re
 OURS = ("web", "sms", "mms", "email", "events", "sweep", "beat", "flower")
 # The numbers and addresses that the tests write to and from.
 ADDRESSES = re.compile(r"\+?1555\d{7}|[\w.+-]+@example\.(?:com|org|net)")
-# What Celery says of being stopped, from within a signal's handler.
-PAST_THE_LOG = ("worker: Warm shutdown", "worker: Cold shutdown")
+# What Celery and kombu say of being stopped, past the log.
+PAST_THE_LOG = ("worker: Warm shutdown", "worker: Cold shutdown", "Restoring ")
 
 
 def found_in(directory, pattern):
