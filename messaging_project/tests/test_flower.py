@@ -35,6 +35,7 @@ def test_nobody_gets_in_without_the_password(flower):
 
 def test_every_queue_is_shown(flower):
     def all_shown():
+        ask(flower, "/api/workers?refresh=1")  # it shows the queues of those who answered when it last asked
         page = ask(flower, "/broker").text
         return all(f"<td>{queue}</td>" in page for queue in ("sms", "mms", "email", "sweep", "events"))
 
