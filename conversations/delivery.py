@@ -24,7 +24,7 @@ from django.utils import timezone
 from conversations.log_context import about
 from conversations.models import Message, SenderPace
 from conversations.models.message import Offer
-from conversations.models.opt_out import RECIPIENT_OPTED_OUT
+from conversations.models.opt_out import RECIPIENT_OPTED_OUT, REFUSED
 from conversations.models.outcome import Outcome
 from conversations.models.pace import PACED
 from conversations.models.status import Status
@@ -320,7 +320,7 @@ def opted_out(message: Message) -> Outcome:
     return ended(
         message,
         Status.FAILED,
-        error_code="recipient_opted_out",
+        error_code=REFUSED,
         error_message=RECIPIENT_OPTED_OUT,
         unspent_lease=message.lease_expires_at,
     )

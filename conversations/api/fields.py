@@ -53,8 +53,9 @@ class Shape(serializers.Serializer[Any]):
 @cache
 def fields_of(shape: type[Shape]) -> BindingDict:
     """Return the fields of a body, bound to one that is nobody's."""
-    fields = BindingDict(shape())
-    for name, field in shape().get_fields().items():
+    nobodys = shape()
+    fields = BindingDict(nobodys)
+    for name, field in nobodys.get_fields().items():
         fields[name] = field
     return fields
 

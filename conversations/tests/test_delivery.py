@@ -1,8 +1,8 @@
 """Claim, call, outcome: against a provider that answers over HTTP and refuses, hangs or babbles when told to."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 
@@ -21,15 +21,11 @@ def short_times(settings):
 
 
 def end_backend(pid):
-    """Break a connection from the server's side."""
-
-    def terminate():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
-        connection.close()
-
-    with ThreadPoolExecutor(1) as another:
-        another.submit(terminate).result()
+    """Break a connection from the server's side, over one that is not of the pool: that could be the very same."""
+    given = connection.settings_dict
+    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+    with psycopg.connect(**{name: given[theirs] for name, theirs in names.items()}, autocommit=True) as another:
+        another.execute("SELECT pg_terminate_backend(%s)", [pid])
 
 
 def test_everything_due_on_the_channel_is_sent_once(accept, providers):
