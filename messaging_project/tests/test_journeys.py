@@ -187,16 +187,19 @@ def flower_tasks(stack):
     ids=["sms", "mms", "email"],
 )
 def test_flower_shows_one_task_for_each_message_at_rest(stack, values):
+    """Whoever answers sends what is due, so a ring of an earlier message may have taken this one along."""
     ids = []
     for _ in range(2):
         ids.append(send(stack, 2000, **values))
         delivered(stack, ids)
 
-    def shown():
+    def ended():
         tasks = [task for task in flower_tasks(stack).values() if any(each in str(task["args"]) for each in ids)]
-        return len(tasks) == 2 and all(task["result"] for task in tasks) and {(t["name"], t["result"]) for t in tasks}
+        return len(tasks) >= len(ids) and all(task["result"] for task in tasks) and tasks
 
-    assert wait_until(shown) == {(f"conversations.send_{values['type']}", "'sent 1'")}
+    tasks = wait_until(ended)
+    assert [task["name"] for task in tasks] == [f"conversations.send_{values['type']}"] * len(ids)
+    assert {task["result"] for task in tasks} <= {"'sent 1'", "'nothing due'"}
 
 
 def test_the_sweeps_do_not_bury_the_messages_in_flower(stack):
