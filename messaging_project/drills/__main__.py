@@ -7,11 +7,10 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import psycopg
+from queue import Empty, SimpleQueue
 
 from messaging_project.drills import (
     broker,
@@ -25,8 +24,9 @@ from messaging_project.drills import (
     web,
     workers,
 )
+from messaging_project.drills.carriers import PRODUCT
 from messaging_project.drills.ground import DRILLS, Drill
-from messaging_project.drills.referee import Verdict, hold
+from messaging_project.drills.referee import hold
 from messaging_project.drills.sabotage import BREAKAGES, Breakage
 from messaging_project.drills.scoreboard import Scoreboard, say
 from messaging_project.drills.stack import DrillStack
@@ -36,41 +36,67 @@ from messaging_project.local.settings_file import place
 # To import them is to register their drills.
 FAMILIES = (workers, web, broker, database, provider, failover, pace, callbacks, subscriber, shipped)
 SHORT_ENOUGH_SECONDS = 25.0
-BROKEN_AT_ONCE = 2
+HALLS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A drill that is to be held: on the product, or on a product with one breakage, which it has to see."""
+
+    drill: Drill
+    breakage: Breakage | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the evidence."""
+        return self.breakage.name if self.breakage else self.drill.name
+
+    @property
+    def module(self) -> str:
+        """The settings module that it is held with."""
+        return self.breakage.module if self.breakage else PRODUCT
 
 
 class Hall:
     """Where drills are held one after the other. They share a stack that has the same settings; a red one ends it."""
+
+    # Whoever starts a stack has taken its ports before the next one looks for free ones.
+    starting = threading.Lock()
 
     def __init__(self, board: Scoreboard, evidence: Path, seed: int) -> None:
         self.board = board
         self.evidence = evidence
         self.seed = seed
         self.stack: DrillStack | None = None
-        self.starting = threading.Lock()
 
-    def hold_all(self, drills: Sequence[Drill]) -> None:
-        """Hold drills, each on a stack that is well; those that can share one follow each other."""
-        settings = [drill.settings for drill in drills]
-        for drill in sorted(drills, key=lambda each: settings.index(each.settings)):
-            self.board.begin(drill.name)
-            try:
-                verdict = hold(drill, self.ready_stack(drill), self.seed, self.evidence)
-            except (LocalError, OSError, psycopg.Error) as reason:
-                self.board.could_not_start(reason)
-                self.leave()
-                continue
-            self.board.add(verdict)
-            if verdict.faults:
-                self.leave()
-        self.leave()
+    def hold_all(self, turns: "SimpleQueue[Turn]") -> None:
+        """Hold whatever is next, until nothing is left."""
+        with suppress(Empty):
+            while True:
+                self.hold(turns.get_nowait())
 
-    def ready_stack(self, drill: Drill) -> DrillStack:
-        """The stack that is up, if it suits and is well; else a new one."""
-        if self.stack is None or self.stack.settings != drill.settings or not self.stack.is_well():
+    def hold(self, turn: Turn) -> None:
+        """Hold a drill on a stack that is well, and enter on the scoreboard what came of it. Never raises."""
+        try:
+            verdict = hold(turn.drill, self.ready_stack(turn), self.seed, self.evidence / turn.name)
+        except Exception as reason:
+            self.board.could_not_hold(turn.name, reason)
             self.leave()
-            self.stack = DrillStack(drill.settings)
-            self.stack.start()
+            return
+        if turn.breakage:
+            self.board.add_breakage(turn.breakage.name, verdict, caught=turn.breakage.shows_in(verdict))
+        else:
+            self.board.add(verdict)
+        if verdict.faults:
+            self.leave()
+
+    def ready_stack(self, turn: Turn) -> DrillStack:
+        """The stack that is up, if it suits and is well; else a new one."""
+        if self.stack is None or not self.stack.suits(turn.drill.settings, turn.module) or not self.stack.is_well():
+            self.leave()
+            with self.starting:
+                self.stack = DrillStack(turn.drill.settings, turn.module)
+                self.stack.start()
         return self.stack
 
     def leave(self) -> None:
@@ -79,43 +105,28 @@ class Hall:
             self.stack.discard()
             self.stack = None
 
-    def break_all(self, breakages: Sequence[Breakage]) -> None:
-        """Hold the drill of each breakage on a stack with that breakage: it has to see it.
 
-        Two at a time, as what a breakage shows is no matter of seconds.
-        """
-        pool = ThreadPoolExecutor(BROKEN_AT_ONCE)
-        try:
-            held = [(breakage, pool.submit(self.hold_broken, breakage)) for breakage in breakages]
-            for breakage, verdict in held:
-                self.board.begin(breakage.name)
-                try:
-                    self.board.add_breakage(breakage.name, verdict.result(), caught=breakage.shows_in(verdict.result()))
-                except (LocalError, OSError, psycopg.Error) as reason:
-                    self.board.could_not_start(reason)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def hold_broken(self, breakage: Breakage) -> Verdict:
-        """Hold the drill of a breakage on a stack of its own."""
-        # What is stuck there is so for good: nothing is learned from waiting long.
-        drill = replace(DRILLS[breakage.drill], within=SHORT_ENOUGH_SECONDS)
-        with self.starting:  # each has taken its ports before the next looks for free ones
-            stack = started(DrillStack(drill.settings, breakage.module))
-        try:
-            return hold(drill, stack, self.seed, self.evidence / breakage.name)
-        finally:
-            stack.discard()
+def hold_side_by_side(halls: Sequence[Hall], turns: Sequence[Turn]) -> None:
+    """Hold drills in several halls at once. Whatever ends us meanwhile ends them, too."""
+    waiting: SimpleQueue[Turn] = SimpleQueue()
+    for turn in turns:
+        waiting.put(turn)
+    threads = [threading.Thread(target=hall.hold_all, args=[waiting], daemon=True) for hall in halls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
-def started(stack: DrillStack) -> DrillStack:
-    """Return a stack that is up; one that does not come up is gone. Raises `LocalError`."""
-    try:
-        stack.start()
-    except BaseException:
-        stack.discard()
-        raise
-    return stack
+def in_order(drills: Sequence[Drill], breakages: Sequence[Breakage]) -> tuple[list[Turn], list[Turn]]:
+    """The turns of drills that need the machine to themselves, and of the others; those that can share a stack follow
+    each other.
+    """
+    settings = [drill.settings for drill in drills]
+    turns = [Turn(drill) for drill in sorted(drills, key=lambda each: settings.index(each.settings))]
+    # What is stuck with a breakage is so for good: nothing is learned from waiting long.
+    broken = [Turn(replace(DRILLS[each.drill], within=SHORT_ENOUGH_SECONDS), each) for each in breakages]
+    return [each for each in turns if each.drill.is_timed], [each for each in turns if not each.drill.is_timed] + broken
 
 
 def chosen(options: argparse.Namespace) -> tuple[list[Drill], list[Breakage]]:
@@ -145,21 +156,23 @@ def main() -> int:
     seed = options.seed or random.SystemRandom().randrange(1, 1_000_000_000)
     var = place(os.environ)
     board = Scoreboard(var / "drill.json")
-    hall = Hall(board, var / "drills", seed)
+    halls = [Hall(board, var / "drills", seed) for _ in range(HALLS)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         drills, breakages = chosen(options)
-        say(f"Seed {seed}. What a red drill leaves is in {hall.evidence}.")
+        timed, others = in_order(drills, breakages)
+        say(f"Seed {seed}. What a red drill leaves is in {var / 'drills'}.")
         board.head()
-        hall.hold_all(drills)
-        hall.break_all(breakages)
+        hold_side_by_side(halls[:1], timed)
+        hold_side_by_side(halls, others)
     except LocalError as error:
         say(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         return 1
     finally:
-        hall.leave()
+        for hall in halls:
+            hall.leave()
     return 1 if board.reds else 0
 
 

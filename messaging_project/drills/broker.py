@@ -35,7 +35,7 @@ def valkey_away(ground: Ground) -> Iterator[None]:
             ground.stack.valkey.start()
 
 
-@drill("redis-kill", short=True, expects=BROKER_AWAY)
+@drill("redis-kill", short=True, timed=True, expects=BROKER_AWAY)
 def redis_kill(ground: Ground) -> None:
     """Redis is killed with all its data, and comes back empty at once; 60 post at that moment."""
     with ground.client.load(RATE):
@@ -45,7 +45,7 @@ def redis_kill(ground: Ground) -> None:
                 ground.sixty_at_once()
 
 
-@drill("redis-away", expects=BROKER_AWAY)
+@drill("redis-away", timed=True, expects=BROKER_AWAY)
 def redis_away(ground: Ground) -> None:
     """Redis is away for a minute."""
     with ground.client.load(RATE):
@@ -56,7 +56,7 @@ def redis_away(ground: Ground) -> None:
             ground.wait(30)
 
 
-@drill("redis-frozen", short=True, expects=BROKER_AWAY)
+@drill("redis-frozen", short=True, timed=True, expects=BROKER_AWAY)
 def redis_frozen(ground: Ground) -> None:
     """Redis is frozen (SIGSTOP): it takes connections and never answers."""
     process = ground.stack.valkey.process

@@ -34,7 +34,7 @@ class Failure:
     ended: datetime
 
 
-@drill("failover-sms", settings=ROUTED, expects=STOPPED)
+@drill("failover-sms", timed=True, settings=ROUTED, expects=STOPPED)
 def failover_sms(ground: Ground) -> None:
     """The first Twilio refuses connections for a while; the second one carries its texts."""
     ground.client.wishes.kinds = TEXTS
@@ -46,7 +46,7 @@ def failover_sms(ground: Ground) -> None:
     hold_back(ground, failure, BACK_AFTER_BREAKER_SECONDS)
 
 
-@drill("failover-email", settings=ROUTED, expects=STOPPED)
+@drill("failover-email", timed=True, settings=ROUTED, expects=STOPPED)
 def failover_email(ground: Ground) -> None:
     """SendGrid refuses connections for a while; a mail server carries the mails, of which nothing is reported then."""
     with ground.client.load(RATE, kind="email"):
@@ -57,7 +57,7 @@ def failover_email(ground: Ground) -> None:
     hold_back(ground, failure, BACK_AFTER_BREAKER_SECONDS)
 
 
-@drill("failover-401", settings=ROUTED, expects=STOPPED)
+@drill("failover-401", timed=True, settings=ROUTED, expects=STOPPED)
 def failover_401(ground: Ground) -> None:
     """The first Twilio calls our credentials wrong, until a probe finds that it takes them again."""
     with ground.client.load(RATE, kind="sms"):
@@ -73,7 +73,7 @@ def failover_401(ground: Ground) -> None:
     hold_back(ground, failure, BACK_AFTER_PAUSE_SECONDS)
 
 
-@drill("failover-hang", settings=ROUTED | SLOW, expects=STOPPED)
+@drill("failover-hang", timed=True, settings=ROUTED | SLOW, expects=STOPPED)
 def failover_hang(ground: Ground) -> None:
     """The first Twilio accepts and does not answer for 20 s; no callback tells of it, so only its records can."""
     ground.reports_dropped = True

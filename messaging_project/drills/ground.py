@@ -113,11 +113,15 @@ class Ground:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drill:
-    """One failure. `answers` are what a post may get instead of 2xx while it lasts, `expects` patterns in the logs."""
+    """One failure. `answers` are what a post may get instead of 2xx while it lasts, `expects` patterns in the logs.
+
+    A timed one has a bar of a few seconds, or takes all of the machine: nothing is held beside it.
+    """
 
     name: str
     run: Callable[[Ground], None]
     is_short: bool
+    is_timed: bool
     settings: Mapping[str, str]
     within: float
     answers: Sequence[int | None]
@@ -136,6 +140,7 @@ def drill(
     name: str,
     *,
     short: bool = False,
+    timed: bool = False,
     settings: Mapping[str, str] = SHORT_TIMES,
     within: float = CONVERGED_SECONDS,
     answers: Sequence[int | None] = (),
@@ -145,7 +150,14 @@ def drill(
 
     def register(run: Callable[[Ground], None]) -> Callable[[Ground], None]:
         DRILLS[name] = Drill(
-            name=name, run=run, is_short=short, settings=settings, within=within, answers=answers, expects=expects
+            name=name,
+            run=run,
+            is_short=short,
+            is_timed=timed,
+            settings=settings,
+            within=within,
+            answers=answers,
+            expects=expects,
         )
         return run
 

@@ -65,7 +65,7 @@ class Verdict:
 
 def hold(drill: Drill, stack: DrillStack, seed: int, evidence: Path) -> Verdict:
     """Hold one drill. When it is red, the events of what went wrong and the logs are left in `evidence`."""
-    shutil.rmtree(evidence / drill.name, ignore_errors=True)
+    shutil.rmtree(evidence, ignore_errors=True)
     ground = Ground(stack, seed, run=drill.name)
     read_already = logs.lengths(stack.logs)
     began = stack.rows("SELECT clock_timestamp()")[0][0]
@@ -84,7 +84,7 @@ def hold(drill: Drill, stack: DrillStack, seed: int, evidence: Path) -> Verdict:
     ]
     ground.tidy()
     if faults:
-        keep_evidence(evidence / drill.name, stack, books, faults)
+        keep_evidence(evidence, stack, books, faults)
     slowest = max((post.seconds for post in ground.client.posts if post.accepted), default=0.0)
     return Verdict(drill, seed, books, slowest, converged, faults)
 

@@ -15,6 +15,7 @@ TEXTS = {"sms": 3, "mms": 1}
 
 @drill(
     "every-kill-shipped",
+    timed=True,
     settings=SHIPPED_TIMES,
     within=SHIPPED_END_SECONDS,
     answers=REFUSED,

@@ -108,6 +108,10 @@ class DrillStack:
         self.postgres.remove()
         shutil.rmtree(self.place, ignore_errors=True)
 
+    def suits(self, settings: Mapping[str, str], module: str) -> bool:
+        """Whether it runs with these settings and this settings module."""
+        return (self.settings, self.module) == (settings, module)
+
     def is_well(self) -> bool:
         """Whether /health comes to be 200 in a while."""
         return wait_until(lambda: not trouble(self.running.url), seconds=HEALTHY_SECONDS, pause=0.5)

@@ -42,7 +42,7 @@ SELECT (jsonb_populate_record(message, jsonb_build_object(
 ))).* FROM template, twin"""
 
 
-@drill("worker-kill", short=True)
+@drill("worker-kill", short=True, timed=True)
 def worker_kill(ground: Ground) -> None:
     """A worker, drawn by lot, is killed with -9 every 3 s."""
     with ground.client.load(RATE), ground.fault():
@@ -148,7 +148,7 @@ def no_sweeper(ground: Ground) -> None:
             ground.stack.signal("sweep", signal.SIGCONT)
 
 
-@drill("cold-start")
+@drill("cold-start", timed=True)
 def cold_start(ground: Ground) -> None:
     """The workers start with 20,000 messages waiting for them."""
     ground.reports_dropped = True  # the web process could not take 40,000 callbacks in that time
