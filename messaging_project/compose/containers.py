@@ -25,6 +25,10 @@ for volume in $VOLUMES; do
     mount --bind "${volume%%:*}" "${volume#*:}"
 done
 mount --bind "$SCRATCH" /tmp
+if [ "$READ_ONLY" ]; then
+    mount -o remount,bind,ro /srv
+    mount -o remount,bind,ro /
+fi
 hostname "$HOSTNAME"
 cd "$WORKDIR"
 exec env -i "$@"
@@ -89,6 +93,7 @@ class Container:
             "WORKDIR": self.image.workdir,
             "VOLUMES": " ".join(f"{self.volume(name)}:{path}" for path, name in self.service.volumes.items()),
             "SCRATCH": str(scratch),
+            "READ_ONLY": "yes" if self.service.read_only else "",
             "HOSTNAME": self.name,
         }
 

@@ -41,6 +41,7 @@ class Service:
     stop_seconds: float
     restarts: bool
     volumes: Mapping[str, str]
+    read_only: bool = False
     profiles: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -91,6 +92,7 @@ def service(name: str, body: Mapping[str, Any], dotenv: Mapping[str, str]) -> Se
         stop_seconds=seconds(body["stop_grace_period"]) if "stop_grace_period" in body else DOCKERS_STOP_SECONDS,
         restarts=body.get("restart", "no") != "no",
         volumes={path: volume for volume, path in (each.split(":")[:2] for each in body.get("volumes", ()))},
+        read_only=body.get("read_only", False),
         profiles=frozenset(body.get("profiles", ())),
     )
 

@@ -117,6 +117,7 @@ class Journeys:
         yield "an answer comes in", self.answer
         yield "the admin has its page and its style sheet", self.admin
         yield "Prometheus and Flower answer those who know their passwords", self.operators
+        yield "nothing can be written to but /tmp and the media", self.writing
         yield "manage.py verify_queue passes as docs/ops says", self.verification
         yield "web, then everything else, is made anew under load; nothing is lost, doubled or in doubt", self.restart
 
@@ -153,6 +154,12 @@ class Journeys:
         login = base64.b64encode(f"admin:{self.settings['FLOWER_PASSWORD']}".encode()).decode()
         status, page = ask(f"{FLOWER}/flower/broker", Authorization=f"Basic {login}")
         expect((status, all(queue in page for queue in ("sms", "mms", "email"))), (200, True), "Flower's queues")
+
+    def writing(self) -> None:
+        """Whoever breaks into a container finds nothing to change in it."""
+        places = "for place in . / /etc /opt /srv /usr /var /tmp /srv/media; do touch $place/new && echo $place; done"
+        written = self.host.run("web", "sh", "-c", f"{places} 2> /dev/null; rm -f /tmp/new /srv/media/new")
+        expect(written.split(), ["/tmp", "/srv/media"], "Where something could be written")
 
     def verification(self) -> None:
         """The command of docs/ops, with the key of a test client."""
