@@ -7,10 +7,10 @@ import pytest
 from messaging_project.tests.test_journeys import delivered, send, wait_until
 
 
-def ask(stack, path, password=None):
+def ask(stack, path, password=None, method="GET"):
     shown = base64.b64encode(f"admin:{password or stack.env['FLOWER_PASSWORD']}".encode()).decode()
     url = f"http://127.0.0.1:{stack.settings.ports['FLOWER_PORT']}{path}"
-    return stack.call("GET", url, headers={"Authorization": f"Basic {shown}"})
+    return stack.call(method, url, headers={"Authorization": f"Basic {shown}"})
 
 
 @pytest.fixture
@@ -31,6 +31,23 @@ def test_nobody_gets_in_without_the_password(flower):
     for path in ("/", "/tasks", "/broker", "/workers", "/api/tasks", "/api/workers"):
         assert ask(flower, path, password="wrong").status == 401
         assert ask(flower, path).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/worker/shutdown/sms@host",
+        "/api/worker/queue/cancel-consumer/sms@host?queue=sms",
+        "/api/task/apply/conversations.send_sms",
+        "/api/task/async-apply/conversations.send_sms",
+        "/api/task/send-task/conversations.send_sms",
+        "/api/task/revoke/1?terminate=true",
+    ],
+)
+def test_it_shows_and_changes_nothing(flower, path):
+    """The worker is nobody's: who lets it be shut down says 404 instead."""
+    refused = ask(flower, path, method="POST")
+    assert (refused.status, "Read only" in refused.text) == (403, True)
 
 
 def test_every_queue_is_shown(flower):
