@@ -4,7 +4,9 @@ A value comes from the environment, else from `.env`, else from `var/local.env` 
 the default here.
 """
 
+import os
 import re
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from messaging_project import __version__
+from messaging_project import __version__, env_file
 from messaging_project.logs import settings_for
 from providers.wire import is_loopback
 
@@ -39,9 +41,19 @@ class Environment(environ.Env):  # type: ignore[misc]
         return super().get_value(var, cast, default, parse_default)
 
 
+def read_file(path: Path) -> None:
+    """Put what a settings file says underneath the environment; a file that can't be opened says nothing."""
+    with suppress(OSError):
+        for name, value in env_file.read(path).items():
+            os.environ.setdefault(name, value)
+
+
 env = Environment()
-environ.Env.read_env(Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env"))))
-environ.Env.read_env(Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))) / "local.env")
+try:
+    read_file(Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env"))))
+    read_file(Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))) / "local.env")
+except env_file.MalformedFile as error:
+    raise ImproperlyConfigured(str(error)) from None
 
 # --- The site -------------------------------------------------------------------------------------------------------
 

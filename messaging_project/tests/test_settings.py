@@ -100,6 +100,25 @@ def test_a_value_that_begins_with_a_dollar_is_itself():
     assert start("settings.SECRET_KEY", SECRET_KEY=secret).stdout.strip() == secret
 
 
+@pytest.mark.parametrize(
+    "line", ["SECRET KEY=half-a-secret", "SECRET_KEY = half-a-secret", "SECRET_KEY: half-a-secret", "half-a-secret"]
+)
+def test_a_line_that_can_not_be_read_is_named_by_its_number_and_never_shown(tmp_path, line):
+    dotenv = tmp_path / "dotenv"
+    dotenv.write_text(f"# The site\n \nDEBUG=true\n{line}\n")
+    refused = start(ENV_FILE=str(dotenv))
+    assert refused.returncode != 0
+    assert f"Line 4 of {dotenv} can't be read: write NAME=value" in refused.stderr
+    assert "half-a-secret" not in refused.stdout + refused.stderr
+
+
+def test_a_settings_file_is_read_as_django_environ_does_and_the_environment_wins(tmp_path):
+    dotenv = tmp_path / "dotenv"
+    dotenv.write_text("export LOG_LEVEL='error'\n  # a comment\nFLOWER_URL=\"https://a#b\"\nPUBLIC_URL=http://other\n")
+    started = start("settings.LOG_LEVEL, settings.FLOWER_URL, settings.PUBLIC_URL", ENV_FILE=str(dotenv))
+    assert started.stdout.split() == ["ERROR", "https://a#b", SOUND["PUBLIC_URL"]]
+
+
 def test_behind_pgbouncer_nothing_outlives_a_transaction():
     names = "(d['DISABLE_SERVER_SIDE_CURSORS'], d['OPTIONS']['prepare_threshold'])"
     started = start(f"[{names} for d in settings.DATABASES.values()]", DATABASE_VIA_PGBOUNCER="true")
