@@ -65,7 +65,7 @@ PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8080").rstrip(
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
 PUBLIC_URL_IS_LOOPBACK = is_loopback(PUBLIC_URL)
 # Probes ask over loopback.
-ALLOWED_HOSTS = [*(env.list("ALLOWED_HOSTS", default=[]) or [PUBLIC_HOST]), "localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = [PUBLIC_HOST, *env.list("ALLOWED_HOSTS", default=[]), "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 FLOWER_URL: str = env.str("FLOWER_URL", default="").rstrip("/")

@@ -61,6 +61,12 @@ def test_web_is_asked_for_paths_that_it_has_under_a_host_that_it_serves():
         assert {"name": "Host", "value": "127.0.0.1"} in probe["httpGet"]["httpHeaders"]
 
 
+def test_prometheus_can_ask_each_web_pod_by_its_address():
+    told = {each["name"]: each for each in CONTAINERS["web"]["env"]}
+    assert told["POD_IP"]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+    assert "$(POD_IP)" in told["ALLOWED_HOSTS"]["value"].split(",")
+
+
 def test_flower_is_asked_for_its_health_as_its_container_in_compose_is():
     (probe,) = probes_of("flower")
     assert probe["httpGet"]["path"] in SERVICES["flower"].health.command[-1]

@@ -139,6 +139,12 @@ def test_the_public_host_and_loopback_are_served_and_no_other():
     assert start("'*' in settings.ALLOWED_HOSTS").stdout.strip() == "False"
 
 
+def test_further_hosts_are_served_beside_the_public_one():
+    started = start("*settings.ALLOWED_HOSTS", ALLOWED_HOSTS="10.1.2.3,inside.example.com")
+    assert started.stdout.split()[:3] == ["switchboard.example.com", "10.1.2.3", "inside.example.com"]
+    assert "127.0.0.1" in started.stdout
+
+
 @pytest.mark.parametrize(
     ("public_url", "name", "secure"),
     [("https://switchboard.example.com", "__Host-sessionid", True), ("http://127.0.0.1:8080", "sessionid", False)],
