@@ -409,11 +409,25 @@ def is_weak(secret: str, characters: int = 32, different: int = 10) -> bool:
     return len(secret) < characters or len(set(secret)) < different or secret.startswith("django-insecure-")
 
 
-def has_placeholder(url: str) -> bool:
-    """Say whether the password in a URL is one that examples show."""
-    return urlsplit(url).password in {"secret", "PASSWORD", "password", "changeme", "switchboard"}
+PLACEHOLDERS = {"secret", "PASSWORD", "password", "changeme", "switchboard", "REPLACE"}
 
 
+def has_placeholder(urls: str) -> bool:
+    """Say whether a password in a URL, or in one of several Sentinels', is one that examples show.
+
+    Without any it may be right: a socket, a certificate or a network of its own stands for it.
+    """
+    return any(urlsplit(url).password in PLACEHOLDERS for url in urls.split(";"))
+
+
+def is_left_over(name: str, value: object) -> bool:
+    """Say whether a setting still holds what an example has in its place."""
+    return value == "REPLACE" or (name.endswith("_PASSWORD") and value in PLACEHOLDERS)
+
+
+given = list(globals().items())
+urls_of_others = {name: url for name, url in given if name == "BROKER_URL" or re.fullmatch(r"SMTP_(.+_)?URL", name)}
+left_over = [name for name, value in given if is_left_over(name, value)]
 flower_password = env.ENVIRON.get("FLOWER_BASIC_AUTH", "").partition(":")[2]  # only Flower's own process has it
 UNSAFE_WITHOUT_DEBUG = {
     "SECRET_KEY of at least 32 random characters": (is_weak(SECRET_KEY), f"SECRET_KEY={how_to_make_one}"),
@@ -433,21 +447,30 @@ UNSAFE_WITHOUT_DEBUG = {
         SENDGRID_INBOUND_SECRET != "" and is_weak(SENDGRID_INBOUND_SECRET),
         f"SENDGRID_INBOUND_SECRET={how_to_make_one}",
     ),
+    "SANDBOX_SECRET of at least 32 random characters, or none": (
+        SANDBOX_SECRET != "" and is_weak(SANDBOX_SECRET),
+        f"SANDBOX_SECRET={how_to_make_one}",
+    ),
     "base URL of a provider that is https": (
         any(
             name.endswith("_BASE_URL") and value.startswith("http://") and not is_loopback(value)
-            for name, value in list(globals().items())
+            for name, value in given
         ),
         "TWILIO_BASE_URL=https://api.twilio.com SENDGRID_BASE_URL=https://api.sendgrid.com",
     ),
-    "DATABASE_URL with a password of your own": (
+    "DATABASE_URL without the password of an example": (
         "DATABASE_URL" not in env or has_placeholder(env.str("DATABASE_URL")),
         "DATABASE_URL=postgres://switchboard:PASSWORD@HOST:5432/switchboard",
     ),
-    "REDIS_URL with a password of your own": (
+    "REDIS_URL without the password of an example": (
         "REDIS_URL" not in env or has_placeholder(REDIS_URL),
         "REDIS_URL=redis://:PASSWORD@HOST:6379/0",
     ),
+    **{
+        f"{name} without the password of an example, or none": (has_placeholder(url), f"{name}=")
+        for name, url in urls_of_others.items()
+    },
+    **{f"{name} that is no example's, or none": (True, f"{name}=") for name in left_over},
 }
 for missing, (is_unsafe, mend) in UNSAFE_WITHOUT_DEBUG.items():
     if is_unsafe and not DEBUG:
