@@ -27,6 +27,7 @@ def change_key(settings):
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], NEW_KEY
 
 
+@pytest.mark.django_db(transaction=True)
 def test_once_reencrypted_a_subscribers_secret_signs_without_the_former_key(accept, subscriber, settings):  # noqa: F811
     _, secret = subscribe(subscriber.url, ["message.sent"])
     change_key(settings)
