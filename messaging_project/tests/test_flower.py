@@ -69,6 +69,8 @@ def test_a_task_shows_its_message_by_id_alone_its_retries_and_its_result(flower)
     delivered(flower, [message_id])
     (task,) = wait_until(retried)
     assert (task["args"], task["kwargs"], task["retries"]) == (f"('{message_id}',)", "{}", 1)
+    assert message_id in ask(flower, f"/task/{task['uuid']}").text
+    assert "Shut Down" not in ask(flower, f"/worker/{task['worker']}").text
     everything = ask(flower, "/api/tasks?limit=500").text
     assert "nobody's business" not in everything
     assert "+1555987" not in everything
