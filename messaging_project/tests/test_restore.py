@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
@@ -39,15 +40,16 @@ def identity():
 
 
 @pytest.fixture
-def other_cluster(tmp_path_factory):
-    place = tmp_path_factory.mktemp("restored")
-    for each in (place, *place.parents[:2]):
-        each.chmod(0o711)  # as root, PostgreSQL runs as nobody, who has to pass through
+def other_cluster():
+    """Not below tmp_path, which another run of pytest closes to others than its owner whenever one begins."""
+    place = Path(tempfile.mkdtemp(prefix="switchboard-restored-"))
+    place.chmod(0o711)  # as root, PostgreSQL runs as nobody, who has to pass through
     server = PostgreSQL(place / "postgres", password="test-restored", durable=False)
     try:
         yield server.start()
     finally:
         server.remove()
+        place.rmdir()
 
 
 # As a database that has run for a while: the numbers in its timelines lie far ahead of a new cluster's.
