@@ -4,7 +4,9 @@ A value comes from the environment, else from `.env`, else from `var/local.env` 
 the default here.
 """
 
+import os
 import re
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from messaging_project import __version__
+from messaging_project import __version__, env_file
 from messaging_project.logs import settings_for
 from providers.wire import is_loopback
 
@@ -39,9 +41,19 @@ class Environment(environ.Env):  # type: ignore[misc]
         return super().get_value(var, cast, default, parse_default)
 
 
+def read_file(path: Path) -> None:
+    """Put what a settings file says underneath the environment; a file that can't be opened says nothing."""
+    with suppress(OSError):
+        for name, value in env_file.read(path).items():
+            os.environ.setdefault(name, value)
+
+
 env = Environment()
-environ.Env.read_env(Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env"))))
-environ.Env.read_env(Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))) / "local.env")
+try:
+    read_file(Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env"))))
+    read_file(Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))) / "local.env")
+except env_file.MalformedFile as error:
+    raise ImproperlyConfigured(str(error)) from None
 
 # --- The site -------------------------------------------------------------------------------------------------------
 
@@ -53,7 +65,7 @@ PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8080").rstrip(
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
 PUBLIC_URL_IS_LOOPBACK = is_loopback(PUBLIC_URL)
 # Probes ask over loopback.
-ALLOWED_HOSTS = [*(env.list("ALLOWED_HOSTS", default=[]) or [PUBLIC_HOST]), "localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = [PUBLIC_HOST, *env.list("ALLOWED_HOSTS", default=[]), "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 FLOWER_URL: str = env.str("FLOWER_URL", default="").rstrip("/")
@@ -397,11 +409,25 @@ def is_weak(secret: str, characters: int = 32, different: int = 10) -> bool:
     return len(secret) < characters or len(set(secret)) < different or secret.startswith("django-insecure-")
 
 
-def has_placeholder(url: str) -> bool:
-    """Say whether the password in a URL is one that examples show."""
-    return urlsplit(url).password in {"secret", "PASSWORD", "password", "changeme", "switchboard"}
+PLACEHOLDERS = {"secret", "PASSWORD", "password", "changeme", "switchboard", "REPLACE"}
 
 
+def has_placeholder(urls: str) -> bool:
+    """Say whether a password in a URL, or in one of several Sentinels', is one that examples show.
+
+    Without any it may be right: a socket, a certificate or a network of its own stands for it.
+    """
+    return any(urlsplit(url).password in PLACEHOLDERS for url in urls.split(";"))
+
+
+def is_left_over(name: str, value: object) -> bool:
+    """Say whether a setting still holds what an example has in its place."""
+    return value == "REPLACE" or (name.endswith("_PASSWORD") and value in PLACEHOLDERS)
+
+
+given = list(globals().items())
+urls_of_others = {name: url for name, url in given if name == "BROKER_URL" or re.fullmatch(r"SMTP_(.+_)?URL", name)}
+left_over = [name for name, value in given if is_left_over(name, value)]
 flower_password = env.ENVIRON.get("FLOWER_BASIC_AUTH", "").partition(":")[2]  # only Flower's own process has it
 UNSAFE_WITHOUT_DEBUG = {
     "SECRET_KEY of at least 32 random characters": (is_weak(SECRET_KEY), f"SECRET_KEY={how_to_make_one}"),
@@ -421,21 +447,30 @@ UNSAFE_WITHOUT_DEBUG = {
         SENDGRID_INBOUND_SECRET != "" and is_weak(SENDGRID_INBOUND_SECRET),
         f"SENDGRID_INBOUND_SECRET={how_to_make_one}",
     ),
+    "SANDBOX_SECRET of at least 32 random characters, or none": (
+        SANDBOX_SECRET != "" and is_weak(SANDBOX_SECRET),
+        f"SANDBOX_SECRET={how_to_make_one}",
+    ),
     "base URL of a provider that is https": (
         any(
             name.endswith("_BASE_URL") and value.startswith("http://") and not is_loopback(value)
-            for name, value in list(globals().items())
+            for name, value in given
         ),
         "TWILIO_BASE_URL=https://api.twilio.com SENDGRID_BASE_URL=https://api.sendgrid.com",
     ),
-    "DATABASE_URL with a password of your own": (
+    "DATABASE_URL without the password of an example": (
         "DATABASE_URL" not in env or has_placeholder(env.str("DATABASE_URL")),
         "DATABASE_URL=postgres://switchboard:PASSWORD@HOST:5432/switchboard",
     ),
-    "REDIS_URL with a password of your own": (
+    "REDIS_URL without the password of an example": (
         "REDIS_URL" not in env or has_placeholder(REDIS_URL),
         "REDIS_URL=redis://:PASSWORD@HOST:6379/0",
     ),
+    **{
+        f"{name} without the password of an example, or none": (has_placeholder(url), f"{name}=")
+        for name, url in urls_of_others.items()
+    },
+    **{f"{name} that is no example's, or none": (True, f"{name}=") for name in left_over},
 }
 for missing, (is_unsafe, mend) in UNSAFE_WITHOUT_DEBUG.items():
     if is_unsafe and not DEBUG:

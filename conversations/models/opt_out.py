@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from conversations.models import statements
 from conversations.models.client import of_lane, of_senders
 from conversations.models.conversation import Conversation, channel_type_of
-from conversations.pseudonyms import PREFIX, pseudonyms
+from conversations.pseudonyms import PREFIX, prefix_of, pseudonyms
 
 if TYPE_CHECKING:
     from conversations.models.message import Message
@@ -71,6 +71,10 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
         )
         self.bulk_create([opt_out], ignore_conflicts=True)
         return pair.in_force().first() or opt_out
+
+    def by_pseudonym(self, key: str | None = None) -> "OptOutQuerySet":
+        """Return those of people whose address is not kept; those alone that hang on one SECRET_KEY."""
+        return self.filter(their_address__startswith=PREFIX if key is None else prefix_of(key))
 
     def heeded_by_pseudonym(self, claimed: list["Message"]) -> list["Message"]:
         """Return these claimed messages; of those whose recipient opted out and is known by a pseudonym only, that is

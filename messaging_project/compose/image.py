@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from packaging.requirements import Requirement
 
@@ -61,8 +61,8 @@ def environment(dockerfile: str, own_venv: Path) -> dict[str, str]:
 
 
 def copy_files(target: Path) -> None:
-    """Do what `COPY . .` does: everything but what .dockerignore names."""
-    patterns = (CHECKOUT / ".dockerignore").read_text().split()
+    """Do what `COPY . .` does: everything but what .dockerignore keeps out."""
+    patterns = patterns_of((CHECKOUT / ".dockerignore").read_text())
 
     def ignored(directory: str, names: list[str]) -> set[str]:
         inside = Path(directory).relative_to(CHECKOUT)
@@ -71,11 +71,26 @@ def copy_files(target: Path) -> None:
     shutil.copytree(CHECKOUT, target, ignore=ignored, symlinks=True)
 
 
-def is_ignored(path: Path, patterns: Iterable[str]) -> bool:
-    """Whether a path of the checkout is kept out; `**/` stands for any directory, all else is said from the top."""
+def patterns_of(dockerignore: str) -> list[str]:
+    """The patterns of such a file, without its comments."""
+    return [line for line in dockerignore.splitlines() if line and not line.startswith("#")]
+
+
+def is_ignored(path: PurePath, patterns: Iterable[str]) -> bool:
+    """Whether a path of the checkout is kept out: the last pattern that matches it decides, one with `!` lets it in."""
+    ignored = False
+    for pattern in patterns:
+        if matches(path, pattern.removeprefix("!")):
+            ignored = not pattern.startswith("!")
+    return ignored
+
+
+def matches(path: PurePath, pattern: str) -> bool:
+    """Whether a pattern means a path or a directory that it lies in; `**/` before it stands for any directory."""
+    wanted = pattern.removeprefix("**/").split("/")
+    starts = range(len(path.parts)) if pattern.startswith("**/") else [0]
     return any(
-        fnmatch(path.name, pattern.removeprefix("**/")) if pattern.startswith("**/") else fnmatch(str(path), pattern)
-        for pattern in patterns
+        len(path.parts) - start >= len(wanted) and all(map(fnmatch, path.parts[start:], wanted)) for start in starts
     )
 
 

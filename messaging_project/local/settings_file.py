@@ -4,7 +4,6 @@
 """
 
 import base64
-import io
 import os
 import re
 import secrets
@@ -13,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import environ
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from messaging_project import env_file
 from messaging_project.local import LocalError
 from messaging_project.local.binaries import CHECKOUT
 
@@ -54,17 +53,14 @@ def read(path: Path) -> dict[str, str]:
 
     Raises `LocalError` when a file can't be read: to take it for none would make new secrets for old data.
     """
-
-    class Reader(environ.Env):  # type: ignore[misc]
-        ENVIRON: dict[str, str] = {}
-
     try:
-        Reader.read_env(io.StringIO(path.read_text(encoding="utf-8")))
+        return env_file.read(path)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as reason:
+    except OSError as reason:
         raise LocalError(f"{path} can't be read ({reason}): put it right; `make reset` begins anew.") from None
-    return Reader.ENVIRON
+    except env_file.MalformedFile as reason:
+        raise LocalError(str(reason)) from None
 
 
 @dataclass(frozen=True, slots=True)

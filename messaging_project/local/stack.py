@@ -185,7 +185,14 @@ class Stack:
             "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "4", "-l", "WARNING"],
             # Apart from the sweeper: a worker does not notice when the beat that it carries (-B) dies.
             "beat": [*PYTHON, "celery", "-q", "-A", "messaging_project", "beat", "-l", "WARNING"],
-            "flower": [*celery, "flower", "--address=127.0.0.1", f"--port={flower}", "--enable_events=False"],
+            "flower": [
+                *celery,
+                "flower",
+                "--address=127.0.0.1",
+                f"--port={flower}",
+                "--enable_events=False",
+                "--read_only",
+            ],
         }
 
     def launcher(self, name: str, command: list[str]) -> Callable[[int], subprocess.Popen[bytes]]:

@@ -1,5 +1,6 @@
 """Everything of one number or address: written out, and erased."""
 
+import errno
 import json
 from io import StringIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from django.utils import timezone
 from conversations.models import Conversation, IdempotencyKey, Message, Note, OptOut
 from conversations.tests.conftest import accept, claim  # noqa: F401
 from messaging_project.contact import Contact
+from messaging_project.management.commands import export_contact
 from webhooks.models import Delivery, Receipt
 from webhooks.tests.test_doors import twilio
 from webhooks.tests.test_inbound import mail, text
@@ -93,6 +95,22 @@ def test_an_export_to_a_file_is_for_its_owner_alone_and_brings_the_mails_along(w
     assert "Bob writes" in (files / receipt["body"]).read_text()
     with pytest.raises(CommandError, match="is there already"):
         run("export_contact", MAIL, "--output", str(output))
+
+
+@pytest.mark.parametrize("option", ["--output", "--files"])
+def test_an_export_to_where_nothing_can_be_written_ends_with_a_sentence(option, tmp_path):
+    place = tmp_path / "nowhere" / "bob"
+    with pytest.raises(CommandError, match=rf"{place} can't be written: No such file or directory\."):
+        run("export_contact", THEM, option, str(place))
+
+
+def test_a_disk_that_fills_up_under_an_export_is_a_sentence(world, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(export_contact.shutil, "copyfileobj", full)
+    with pytest.raises(CommandError, match=r"The output can't be written: No space left on device\."):
+        run("export_contact", MAIL, "--files", str(tmp_path / "files"))
 
 
 def test_what_was_erased_is_nowhere_and_what_is_counted_stays(world, settings):

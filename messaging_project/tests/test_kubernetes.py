@@ -1,9 +1,7 @@
 """docs/ops/kubernetes, held to docker-compose.yml and to the code: commands, settings, probes and times."""
 
-import re
 from pathlib import Path
 
-import pytest
 import yaml
 from django.conf import settings
 from django.urls import resolve
@@ -56,19 +54,33 @@ def test_beat_is_never_there_twice():
     assert (beat["replicas"], beat["strategy"]) == (1, {"type": "Recreate"})
 
 
-@pytest.mark.parametrize("name", [name for name in PODS if name not in ("migrate", "beat")])
-def test_a_pod_is_asked_for_its_health_as_its_container_in_compose_is(name):
-    assert probes_of(name)
-    for probe in probes_of(name):
-        if "exec" in probe:
-            (asked,) = re.findall(r"manage\.py worker_health .*", probe["exec"]["command"][-1])
-            queue = SERVICES[name].environment["QUEUE"]
-            assert asked == f'manage.py worker_health "{queue}@$HOSTNAME"'
-        elif name == "web":
-            assert resolve(probe["httpGet"]["path"])
-            assert {"name": "Host", "value": "127.0.0.1"} in probe["httpGet"]["httpHeaders"]
-        else:
-            assert probe["httpGet"]["path"] in SERVICES[name].health.command[-1]
+def test_web_is_asked_for_paths_that_it_has_under_a_host_that_it_serves():
+    assert probes_of("web")
+    for probe in probes_of("web"):
+        assert resolve(probe["httpGet"]["path"])
+        assert {"name": "Host", "value": "127.0.0.1"} in probe["httpGet"]["httpHeaders"]
+
+
+def test_prometheus_can_ask_each_web_pod_by_its_address():
+    told = {each["name"]: each for each in CONTAINERS["web"]["env"]}
+    assert told["POD_IP"]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+    assert "$(POD_IP)" in told["ALLOWED_HOSTS"]["value"].split(",")
+
+
+def test_flower_is_asked_for_its_health_as_its_container_in_compose_is():
+    (probe,) = probes_of("flower")
+    assert probe["httpGet"]["path"] in SERVICES["flower"].health.command[-1]
+
+
+def test_nothing_is_restarted_because_the_database_or_the_broker_is_away():
+    asked = {
+        name: {container[key]["httpGet"]["path"] for key in ("startupProbe", "livenessProbe") if key in container}
+        for name, container in CONTAINERS.items()
+    }
+    assert {name: paths for name, paths in asked.items() if paths} == {
+        "web": {"/startup", "/live"},
+        "flower": {"/flower/healthcheck"},
+    }
 
 
 def test_a_pod_has_as_long_to_end_as_its_container_in_compose_has():

@@ -166,10 +166,12 @@ def test_what_only_needs_the_directory_works_with_a_wrong_port(tmp_path, command
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_settings_that_cannot_be_read_are_a_sentence_and_not_taken_for_none(tmp_path):
-    (tmp_path / "local.env").write_bytes(b"\xff\xfe")
-    with pytest.raises(LocalError, match="can't be read"):
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"SECRET KEY=secret"])
+def test_settings_that_cannot_be_read_are_a_sentence_and_not_taken_for_none(tmp_path, text):
+    (tmp_path / "local.env").write_bytes(text)
+    with pytest.raises(LocalError, match="can't be read") as refusal:
         prepare(stack_environment(tmp_path))
+    assert "secret" not in str(refusal.value)
 
 
 def test_a_damaged_state_file_is_a_sentence(tmp_path):

@@ -65,6 +65,12 @@ def test_every_metric_that_is_looked_at_is_exported_with_the_labels_that_are_ask
             assert labels_in(expression) <= set.union(*(exported[name] for name in found)), expression
 
 
+@pytest.mark.parametrize("expression", [each for each in EXPRESSIONS if metrics_in(each)])
+def test_what_every_web_process_tells_alike_does_not_add_up_and_what_each_counts_for_itself_does(expression):
+    innermost = re.findall(r"\b(?:sum|max)\b", expression)[-1]
+    assert innermost == ("sum" if all(name.startswith("http_") for name in metrics_in(expression)) else "max")
+
+
 def test_the_contracts_metrics_are_all_there(exported):
     assert {
         "messages_total",

@@ -1,6 +1,9 @@
 """A copy that came out of a real dump of a real database into another cluster."""
 
+import os
+import re
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
@@ -8,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
@@ -18,7 +22,7 @@ from conversations.models import DatabaseIdentity, Message, MessageEvent
 from conversations.models.message import MessageQuerySet
 from conversations.tests.conftest import accept, claim, providers  # noqa: F401
 from messaging_project import tally
-from messaging_project.local.servers import PostgreSQL
+from messaging_project.local.servers import LOOPBACK, PostgreSQL
 from messaging_project.models import Heartbeat, Tally
 from providers.tests.conftest import sandbox  # noqa: F401
 from webhooks import restoring
@@ -36,15 +40,16 @@ def identity():
 
 
 @pytest.fixture
-def other_cluster(tmp_path_factory):
-    place = tmp_path_factory.mktemp("restored")
-    for each in (place, *place.parents[:2]):
-        each.chmod(0o711)  # as root, PostgreSQL runs as nobody, who has to pass through
+def other_cluster():
+    """Not below tmp_path, which another run of pytest closes to others than its owner whenever one begins."""
+    place = Path(tempfile.mkdtemp(prefix="switchboard-restored-"))
+    place.chmod(0o711)  # as root, PostgreSQL runs as nobody, who has to pass through
     server = PostgreSQL(place / "postgres", password="test-restored", durable=False)
     try:
         yield server.start()
     finally:
         server.remove()
+        place.rmdir()
 
 
 # As a database that has run for a while: the numbers in its timelines lie far ahead of a new cluster's.
@@ -57,10 +62,21 @@ def dump(server, path: Path):
     subprocess.run([server.programs / "pg_dump", "-Fc", f"--file={path}", url], check=True)
 
 
+def restore(server, path: Path):
+    """Do with a database what docs/backup.md says under Restore."""
+    page = (settings.BASE_DIR / "docs" / "backup.md").read_text().partition("## Restore")[2]
+    lines = re.findall(r"^docker compose exec -T db (\w+) ([^<\n]+)(<.*)?$", page, re.MULTILINE)
+    environment = {"PGHOST": LOOPBACK, "PGPORT": str(server.port), "PGPASSWORD": server.password}
+    for program, arguments, takes_the_dump in lines:
+        with open(path if takes_the_dump else os.devnull, "rb") as given:
+            command = [server.programs / program, *arguments.split()]
+            subprocess.run(command, env=environment, stdin=given, check=True)
+
+
 @contextmanager
 def restored(server, path: Path):
     """Within this, Django works on a copy of what was dumped."""
-    subprocess.run([server.programs / "pg_restore", "--exit-on-error", f"--dbname={server.url}", path], check=True)
+    restore(server, path)
     with connected_to(server.url):
         yield
 
@@ -151,6 +167,17 @@ def test_a_restored_copy_sends_nothing_until_somebody_says_so_and_then_nothing_t
         tally.count_on()
         counted = Tally.objects.filter(name="messages_total", labels__contains=["pending"])
         assert sum(counted.values_list("value", flat=True)) == 5 + 2  # two were sent again
+
+
+def test_a_backup_can_be_restored_over_a_newer_version_and_is_a_copy_there_too(other_cluster, identity, tmp_path):
+    dump(other_cluster, tmp_path / "backup")
+    with restored(other_cluster, tmp_path / "backup"):
+        after_restore("--nothing-was-sent")
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE newer (message_id uuid REFERENCES conversations_message)")
+    with restored(other_cluster, tmp_path / "backup"):
+        assert "newer" not in connection.introspection.table_names()
+        assert DatabaseIdentity.objects.is_copy()
 
 
 def test_an_interrupted_after_restore_goes_on_where_it_was(accept, identity, monkeypatch):  # noqa: F811

@@ -43,9 +43,22 @@ def test_sound_settings_start():
         ({"SENDGRID_INBOUND_SECRET": "inbound"}, "SENDGRID_INBOUND_SECRET=$(python3"),
         ({"SENDGRID_BASE_URL": "http://sendgrid.example.com"}, "a provider that is https"),
         ({"DATABASE_URL": ""}, "DATABASE_URL=postgres://"),
-        ({"DATABASE_URL": "postgres://switchboard:secret@db:5432/switchboard"}, "a password of your own"),
+        ({"DATABASE_URL": "postgres://switchboard:secret@db:5432/switchboard"}, "without the password of an example"),
+        ({"DATABASE_URL": "postgres://switchboard:REPLACE@db:5432/switchboard"}, "DATABASE_URL=postgres://"),
         ({"REDIS_URL": ""}, "REDIS_URL=redis://"),
-        ({"REDIS_URL": "redis://:PASSWORD@redis:6379/0"}, "a password of your own"),
+        ({"REDIS_URL": "redis://:PASSWORD@redis:6379/0"}, "without the password of an example"),
+        (
+            {"REDIS_URL": "sentinel://one:26379/0;sentinel://:secret@two:26379/0", "REDIS_SENTINEL_MASTER": "m"},
+            "REDIS_URL without the password of an example",
+        ),
+        ({"BROKER_URL": "amqp://user:secret@rabbitmq:5672/vhost"}, "BROKER_URL without the password of an example"),
+        ({"SMTP_URL": "smtp+tls://user:password@mail.example.com:587"}, "SMTP_URL without the password of an example"),
+        (
+            {"ROUTE_EMAIL": "smtp_backup", "SMTP_BACKUP_URL": "smtp://user:REPLACE@mail.example.com:587"},
+            "SMTP_BACKUP_URL without the password of an example",
+        ),
+        ({"TWILIO_AUTH_TOKEN": "REPLACE"}, "TWILIO_AUTH_TOKEN that is no example's"),
+        ({"REDIS_SENTINEL_PASSWORD": "PASSWORD"}, "REDIS_SENTINEL_PASSWORD that is no example's"),
         ({"LEASE_SECONDS": "25"}, "set it above PROVIDER_TIMEOUT_SECONDS (20) + 5"),
         ({"ROUTE_SMS": "sendgrid"}, "for sms an account is called twilio, or"),
         ({"ROUTE_EMAIL": "sendgrid,smtp,sendgrid"}, "ROUTE_EMAIL=sendgrid,smtp,sendgrid is no list of accounts"),
@@ -62,12 +75,20 @@ def test_sound_settings_start():
         ({"REDIS_URL": "sentinel://:x@127.0.0.1:26379/0"}, "set REDIS_SENTINEL_MASTER"),
         ({"SANDBOX_URL": "http://sandbox:8091"}, "Test clients need both"),
         ({"SANDBOX_URL": "http://sandbox:8091", "SANDBOX_SECRET": "short"}, "of at least 32 characters"),
+        ({"SANDBOX_URL": "http://sandbox:8091", "SANDBOX_SECRET": "ab" * 20}, "SANDBOX_SECRET=$(python3"),
     ],
 )
 def test_what_is_unsafe_refuses_to_start_and_names_the_mend(values, mend):
     refused = start(**values)
     assert refused.returncode != 0
     assert mend in refused.stderr
+
+
+def test_where_no_password_is_asked_for_none_is_needed():
+    socket, sentinels = "postgres://app@%2Frun%2Fpostgresql/app", "sentinel://one:26379/0;sentinel://two:26379/0"
+    given = {"DATABASE_URL": socket, "REDIS_URL": sentinels, "REDIS_SENTINEL_MASTER": "switchboard"}
+    started = start("settings.REDIS_URL", **given, SMTP_URL="smtp://relay:25", BROKER_URL="amqp://rabbitmq/switchboard")
+    assert started.stdout.strip() == sentinels
 
 
 @pytest.mark.parametrize(
@@ -100,6 +121,23 @@ def test_a_value_that_begins_with_a_dollar_is_itself():
     assert start("settings.SECRET_KEY", SECRET_KEY=secret).stdout.strip() == secret
 
 
+@pytest.mark.parametrize("line", ["SECRET_KEY = half-a-secret", "half-a-secret"])
+def test_a_line_that_can_not_be_read_is_named_by_its_number_and_never_shown(tmp_path, line):
+    dotenv = tmp_path / "dotenv"
+    dotenv.write_text(f"# The site\n \nDEBUG=true\n{line}\n")
+    refused = start(ENV_FILE=str(dotenv))
+    assert refused.returncode != 0
+    assert f"Line 4 of {dotenv} can't be read: write NAME=value" in refused.stderr
+    assert "half-a-secret" not in refused.stdout + refused.stderr
+
+
+def test_a_settings_file_is_read_as_django_environ_does_and_the_environment_wins(tmp_path):
+    dotenv = tmp_path / "dotenv"
+    dotenv.write_text("export LOG_LEVEL='error'\n  # a comment\nFLOWER_URL=\"https://a#b\"\nPUBLIC_URL=http://other\n")
+    started = start("settings.LOG_LEVEL, settings.FLOWER_URL, settings.PUBLIC_URL", ENV_FILE=str(dotenv))
+    assert started.stdout.split() == ["ERROR", "https://a#b", SOUND["PUBLIC_URL"]]
+
+
 def test_behind_pgbouncer_nothing_outlives_a_transaction():
     names = "(d['DISABLE_SERVER_SIDE_CURSORS'], d['OPTIONS']['prepare_threshold'])"
     started = start(f"[{names} for d in settings.DATABASES.values()]", DATABASE_VIA_PGBOUNCER="true")
@@ -118,6 +156,12 @@ def test_the_broker_is_redis_unless_another_is_named():
 def test_the_public_host_and_loopback_are_served_and_no_other():
     assert start("settings.ALLOWED_HOSTS[0]").stdout.strip() == "switchboard.example.com"
     assert start("'*' in settings.ALLOWED_HOSTS").stdout.strip() == "False"
+
+
+def test_further_hosts_are_served_beside_the_public_one():
+    started = start("*settings.ALLOWED_HOSTS", ALLOWED_HOSTS="10.1.2.3,inside.example.com")
+    assert started.stdout.split()[:3] == ["switchboard.example.com", "10.1.2.3", "inside.example.com"]
+    assert "127.0.0.1" in started.stdout
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,10 @@ def test_a_worker_is_asked_for_its_health_by_the_name_it_goes_by():
         assert 'manage.py worker_health "$$QUEUE@$$HOSTNAME"' in worker["healthcheck"]["test"][1]
 
 
-def test_flower_in_compose_lies_under_flower_and_wants_a_password():
+def test_flower_in_compose_lies_under_flower_wants_a_password_and_changes_nothing():
     flower = SERVICES["flower"]
     assert "--url_prefix=flower" in flower["command"]
+    assert "--read_only" in flower["command"]
     assert flower["environment"]["FLOWER_BASIC_AUTH"].startswith("admin:${FLOWER_PASSWORD:?")
     assert all(port.startswith("${FLOWER_BIND:-127.0.0.1:") for port in flower["ports"])
     assert "/flower/healthcheck" in flower["healthcheck"]["test"][-1]

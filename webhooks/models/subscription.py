@@ -5,6 +5,7 @@ import json
 import logging
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -128,6 +129,18 @@ class Subscription(models.Model):
         except InvalidToken:
             return []
 
+    def reencrypt_secrets(self) -> bool:
+        """Encrypt the secrets with the present SECRET_KEY, and save them; return whether a former one had done it.
+
+        A secret that somebody makes meanwhile stays. Raises `InvalidToken` when their SECRET_KEY was lost.
+        """
+        token = self.encrypted_secrets.encode()
+        with suppress(InvalidToken):
+            _ciphers()[0].decrypt(token)
+            return False
+        unchanged = type(self).objects.filter(pk=self.pk, encrypted_secrets=self.encrypted_secrets)
+        return bool(unchanged.update(encrypted_secrets=_cipher().rotate(token).decode()))
+
     def _secrets(self) -> list[tuple[str, datetime | None]]:
         kept = json.loads(_cipher().decrypt(self.encrypted_secrets.encode()))
         return [(secret, datetime.fromisoformat(until) if until else None) for secret, until in kept]
@@ -168,6 +181,11 @@ class Subscription(models.Model):
 
 def _cipher() -> MultiFernet:
     """The newest SECRET_KEY encrypts; those in SECRET_KEY_FALLBACKS still decrypt."""
+    return MultiFernet(_ciphers())
+
+
+def _ciphers() -> list[Fernet]:
+    """One for each SECRET_KEY, the newest first."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     derived = (sha256(f"switchboard subscription secrets {key}".encode()).digest() for key in keys)
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(each)) for each in derived])
+    return [Fernet(base64.urlsafe_b64encode(each)) for each in derived]

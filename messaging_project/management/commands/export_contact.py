@@ -31,16 +31,21 @@ class Command(BaseCommand):
         parser.add_argument("--files", type=Path, help="a new directory for the files and mails that belong to it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Raises `CommandError` for what is no address, and where something is already."""
+        """Raises `CommandError` for what is no address, and for a place that is taken or can't be written to."""
         contact = found(options["address"])
-        files: Path | None = options["files"]
         try:
-            if files:
-                files.mkdir(mode=0o700)
-            with new_file(options["output"]) if options["output"] else here(self.stdout) as out:  # type: ignore[arg-type]
-                rows = self.write(contact, out)
+            self.export(contact, options["output"], options["files"])
         except FileExistsError as error:
             raise CommandError(f"{error.filename} is there already: name a new one.") from None
+        except OSError as error:
+            raise CommandError(f"{error.filename or 'The output'} can't be written: {error.strerror}.") from None
+
+    def export(self, contact: Contact, output: Path | None, files: Path | None) -> None:
+        """Write the JSON, and copy the files where a place is named. Raises `OSError`."""
+        if files:
+            files.mkdir(mode=0o700)
+        with new_file(output) if output else here(self.stdout) as out:  # type: ignore[arg-type]
+            rows = self.write(contact, out)
         copied = sum(copy(row["file"] if "file" in row else row["body"], files) for row in rows) if files else 0
         self.stderr.write(f"{copied} files." if files else "Without the files: --files DIRECTORY copies them.")
 
