@@ -11,6 +11,7 @@ from django.db import DatabaseError, models
 
 from messaging_project.audit import record_failure, record_login, record_logout
 from messaging_project.celery import say_alive, say_gone, say_started
+from messaging_project.sessions import forget_expired
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class MessagingProjectConfig(AppConfig):
         say_alive.connect(self.write_heartbeat)
         say_gone.connect(self.forget_worker)
         user_logged_in.connect(record_login)
+        user_logged_in.connect(forget_expired)
         user_logged_out.connect(record_logout)
         user_login_failed.connect(record_failure)
         say_started.connect(self.count_start)
