@@ -14,11 +14,11 @@ from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, When
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from conversations.models import Conversation, ConversationEvent, Media, Message, MessageEvent, Note
-from conversations.models.media import is_deleted
 from conversations.models.status import AT_REST
 from conversations.pseudonyms import REDACTED, pseudonym
 
@@ -33,6 +33,9 @@ NOTHING: dict[str, Any] = {
     "error_message": "",
 }
 """What of a message is no more."""
+
+FILES_OF_ONE = 10
+"""As many as a message that we send has at most."""
 
 Replacement = Callable[[str], str]
 """What stands in the place of an address that is not kept."""
@@ -62,27 +65,31 @@ def due() -> "list[QuerySet[Message]]":
 
 
 def is_due() -> bool:
-    """Say whether anything is to be redacted now."""
-    return any(messages.values_list("pk")[:1] for messages in due())
+    """Say whether anything is to be redacted now, or a file of what was redacted to be deleted."""
+    files = Media.objects.to_delete().filter(next_attempt_at__lte=timezone.now())
+    return files.exists() or any(messages.values_list("pk")[:1] for messages in due())
 
 
 def redact_due(limit: int) -> int:
     """Redact up to `limit` messages that are due, and the conversations of which nothing else is left; return how many.
+    Delete files of what was redacted, now or before.
 
     Their addresses are replaced by pseudonyms, so that whoever unsubscribes from an old mail is heard.
     """
     ids = [pk for messages in due() for pk in messages.values_list("pk", flat=True)[:limit]][:limit]
-    return redact(ids, pseudonym, "Redacted, as its time of retention is over.") if ids else 0
+    count = redact(ids, pseudonym, "Redacted, as its time of retention is over.") if ids else 0
+    Media.objects.delete_due(limit * FILES_OF_ONE)
+    return count
 
 
 def redact(ids: Sequence[UUID], replacement: Replacement, reason: str) -> int:
-    """Redact those of these messages that nobody is at work on, with their files; return how many.
+    """Redact those of these messages that nobody is at work on; return how many. `reason` stands in the timelines.
 
-    One whose files the storage won't delete stays as it is, to be redacted later. `reason` stands in the timelines.
+    Their files can't be had any more, and are still to be deleted from the storage: that may be slow, or refuse, and
+    neither may hold up a transaction. The rows know of them until they are.
     """
-    kept = delete_files_of(ids)
     with transaction.atomic():
-        messages = Message.objects.filter(pk__in=set(ids) - kept, redacted_at=None, status__in=AT_REST)
+        messages = Message.objects.filter(pk__in=ids, redacted_at=None, status__in=AT_REST)
         conversations = messages.order_by().values("conversation")
         list(Conversation.objects.filter(pk__in=conversations).select_for_update().order_by("pk"))
         rows = list(messages.select_for_update(of=("self",)).order_by("pk").defer("html", "body"))
@@ -91,14 +98,8 @@ def redact(ids: Sequence[UUID], replacement: Replacement, reason: str) -> int:
     return len(rows)
 
 
-def delete_files_of(ids: Sequence[UUID]) -> set[UUID]:
-    """Delete the files of these messages from the storage; return the messages of which that can't be done now."""
-    stored = Media.objects.filter(message__in=ids).exclude(file="")
-    return {message_id for message_id, name in stored.values_list("message", "file") if not is_deleted(name)}
-
-
 def redact_rows(rows: Sequence[Message], replacement: Replacement, reason: str) -> None:
-    """Redact locked messages whose files are gone, and say so in their timelines."""
+    """Redact locked messages, and say so in their timelines."""
     now = timezone.now()
     for row in rows:
         inbound = row.direction == Message.Direction.INBOUND
@@ -110,8 +111,8 @@ def redact_rows(rows: Sequence[Message], replacement: Replacement, reason: str) 
     ids = [row.pk for row in rows]
     Message.objects.filter(pk__in=ids).update(**NOTHING)
     Media.objects.filter(message__in=ids).update(
-        status=Media.Status.MISSING, next_attempt_at=None, error="It was redacted.",
-        file="", filename="", content_id="", source_url="",
+        status=Media.Status.MISSING, next_attempt_at=Case(When(~Q(file=""), then=Now())), attempts=0,
+        error="It was redacted.", filename="", content_id="", source_url="",
     )  # fmt: skip
     MessageEvent.objects.filter(message__in=ids).update(detail="")
     MessageEvent.objects.bulk_create(

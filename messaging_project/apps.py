@@ -11,6 +11,7 @@ from django.db import DatabaseError, models
 
 from messaging_project.audit import record_failure, record_login, record_logout
 from messaging_project.celery import say_alive, say_gone, say_started
+from messaging_project.sessions import forget_expired
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,10 @@ class MessagingProjectConfig(AppConfig):
         say_alive.connect(self.write_heartbeat)
         say_gone.connect(self.forget_worker)
         user_logged_in.connect(record_login)
+        user_logged_in.connect(forget_expired)
         user_logged_out.connect(record_logout)
         user_login_failed.connect(record_failure)
-        say_started.connect(self.count_start)
+        say_started.connect(self.note_start)
 
     def write_heartbeat(self, parts: list[str], worker: str, **_: Any) -> None:
         """Keep a heartbeat for each part."""
@@ -45,20 +47,22 @@ class MessagingProjectConfig(AppConfig):
             logger.warning("the heartbeat of %s could not be written (%s)", worker, type(error).__name__)
 
     def forget_worker(self, worker: str, **_: Any) -> None:
-        """Drop the heartbeats of a worker that is going."""
+        """Drop the heartbeats of a worker that is going; not when it started, as it may do so again."""
         try:
-            heartbeats().objects.filter(worker=worker).delete()
+            heartbeats().objects.filter(worker=worker).exclude(part=heartbeats().START).delete()
         except DatabaseError as error:
             logger.warning("the heartbeats of %s could not be dropped (%s)", worker, type(error).__name__)
 
-    def count_start(self, worker: str, queues: list[str], **_: Any) -> None:
-        """Count a worker's start, and say where it has nothing to send before somebody has looked."""
+    def note_start(self, worker: str, queues: list[str], **_: Any) -> None:
+        """Count a worker that starts again, and say where it has nothing to send before somebody has looked."""
         try:
             if apps.get_model("conversations", "DatabaseIdentity").objects.is_copy():
                 logger.error("this database is a restored copy: nothing is sent until manage.py after_restore was run")
-            apps.get_model("messaging_project", "Tally").objects.add(Counter({("worker_starts_total", queues[0]): 1}))
+            if heartbeats().is_restart(worker):
+                tally = apps.get_model("messaging_project", "Tally").objects
+                tally.add(Counter({("worker_restarts_total", queues[0]): 1}))
         except DatabaseError as error:
-            logger.warning("the start of %s could not be counted (%s)", worker, type(error).__name__)
+            logger.warning("the start of %s could not be noted (%s)", worker, type(error).__name__)
 
 
 def heartbeats() -> Any:

@@ -9,13 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from conversations import redaction
-from conversations.models import Conversation, Message, OptOut
+from conversations.models import Conversation, Media, Message, OptOut
 from conversations.models.status import AT_REST, Status
 from conversations.pseudonyms import REDACTED, pseudonym, pseudonyms
 from conversations.redaction import erased
@@ -32,8 +33,12 @@ class StillHeld(Exception):
     """A worker, or the settling of a doubt, did not let go of a message in time."""
 
 
+class MailsStay(Exception):
+    """The storage does not delete a mail as it came, so its callback stays."""
+
+
 class FilesStay(Exception):
-    """The storage does not delete a file now."""
+    """All is erased but for files that the storage does not delete now; the sweeper goes on trying."""
 
 
 class Erasure:
@@ -47,9 +52,10 @@ class Erasure:
         self.tell = tell
         self.patience = patience
         self.counts: Counter[str] = Counter()
+        self.files: set[UUID] = set()
 
     def run(self) -> None:
-        """Erase until nothing is left, whatever comes in meanwhile. Raises `StillHeld` or `FilesStay`."""
+        """Erase until nothing is left, whatever comes in meanwhile. Raises `StillHeld`, `MailsStay` or `FilesStay`."""
         self.apply_receipts()
         while True:
             contact = Contact(self.address)
@@ -58,7 +64,9 @@ class Erasure:
             self.erase_conversations(contact)
             self.erase_around(contact)
             if not unredacted(Contact(self.address)).exists():
-                return
+                break
+        if stay := Media.objects.filter(pk__in=self.files).to_delete().count():
+            raise FilesStay(stay)
 
     def apply_receipts(self) -> None:
         """Let callbacks take effect that still wait: else they would bring back what was erased."""
@@ -85,14 +93,12 @@ class Erasure:
             time.sleep(LOOK_AGAIN_SECONDS)
 
     def erase_messages(self, contact: Contact) -> None:
-        """Redact the messages, with their files and timelines. Raises `FilesStay`."""
-        self.counts["files"] += contact.media().exclude(file="").count()
+        """Redact the messages, with their files and timelines."""
+        self.files |= set(contact.media().exclude(file="").values_list("pk", flat=True))
         at_rest = unredacted(contact).filter(status__in=AT_REST)
         while ids := list(at_rest.values_list("pk", flat=True)[:AT_ONCE]):
-            count = redaction.redact(ids, erased, REASON)
-            if not count:
-                raise FilesStay
-            self.counts["messages"] += count
+            self.counts["messages"] += redaction.redact(ids, erased, REASON)
+        self.counts["files"] += Media.objects.filter(pk__in=self.files).delete_from_storage()
         for end in ("sender", "recipient"):  # of those that were redacted before, what they were with the same person
             stood_in = contact.messages().filter(**{f"{end}__in": pseudonyms(self.address)})
             stood_in.update(**{end: REDACTED})
@@ -111,10 +117,13 @@ class Erasure:
                 self.counts["conversations"] += 1
 
     def erase_around(self, contact: Contact) -> None:
-        """Erase what was kept beside: callbacks, what subscribers were told, keys, the audit trail, opt-outs."""
+        """Erase what was kept beside: callbacks, what subscribers were told, keys, the audit trail, opt-outs.
+
+        Raises `MailsStay`.
+        """
         for receipt in contact.receipts():
             if not type(receipt).objects.filter(pk=receipt.pk).forget():
-                raise FilesStay
+                raise MailsStay
             self.counts["callbacks"] += 1
         while count := contact.deliveries().forget(AT_ONCE):
             self.counts["deliveries to subscribers"] += count

@@ -1,14 +1,17 @@
 """What Prometheus reads. All of it is asked of the database, where it is true whichever process is asked, but for the
 requests, which the web processes of a machine count among themselves. The messages of tests are not counted.
 
-Nothing here names an address, a number or a text.
+What is counted is exported as 0 before it first happens: to Prometheus a series that begins with 1 has not grown, so
+that no alert would tell of what is rare. Nothing here names an address, a number or a text.
 """
 
 import hmac
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
+from typing import get_args
 
 from django.conf import settings
 from django.db.models import Count, Max, Min, Sum
@@ -27,10 +30,11 @@ from messaging_project.health import SWEEPS, WORKER_SILENT_AFTER
 from messaging_project.http_metrics import of_all_web_processes
 from messaging_project.models import Heartbeat, Tally
 from messaging_project.problems import problem
-from messaging_project.tally import DELIVERY_BUCKETS, count_on
+from messaging_project.tally import DELIVERY_BUCKETS, ERROR_TYPES, count_on
 from providers import routes
+from providers.base import CallbackKind
 from providers.models import AccountState
-from webhooks.models import Delivery, Refusal, Subscription
+from webhooks.models import Delivery, Receipt, Refusal, Subscription
 
 
 class FromTheDatabase(Collector):
@@ -82,44 +86,76 @@ def queues() -> Iterator[GaugeMetricFamily]:
     yield oldest
 
 
-COUNTERS = {
-    "messages_total": ("Moves of messages to each status.", ["direction", "type", "status", "provider"]),
-    "provider_errors_total": ("Attempts that a provider did not accept.", ["provider", "error_type"]),
-    "worker_starts_total": ("Workers that started, by the first queue that they consume.", ["queue_name"]),
-}
+Labels = tuple[str, ...]
 
 
 def counters() -> Iterator[Metric]:
     """Yield what was counted so far."""
-    for name, (help_text, labels) in COUNTERS.items():
-        family = CounterMetricFamily(name.removesuffix("_total"), help_text, labels=labels)
-        for tally in Tally.objects.filter(name=name):
-            family.add_metric(tally.labels, tally.value)
-        yield family
+    labels = ["direction", "type", "status", "provider"]
+    yield counter("messages", "Moves of messages to each status.", labels, moves())
+    errors = product(real_accounts(), ERROR_TYPES.values())
+    yield counter("provider_errors", "Attempts that a provider did not accept.", ["provider", "error_type"], errors)
+    restarts = "Workers that started again within a quarter of an hour, by the first queue that they consume."
+    yield counter("worker_restarts", restarts, ["queue_name"], product(QUEUES))
+
+
+def counter(
+    name: str, help_text: str, labels: list[str], known: Iterable[Labels], beside: Mapping[Labels, float] | None = None
+) -> Metric:
+    """Return what was counted, and what is `beside`, by the values of its labels; those that are `known` begin at 0."""
+    family = CounterMetricFamily(name, help_text, labels=labels)
+    values = dict.fromkeys(known, 0.0) | counted(f"{name}_total") | dict(beside or {})
+    for of_labels, value in values.items():
+        family.add_metric(of_labels, value)
+    return family
+
+
+def counted(name: str) -> dict[Labels, float]:
+    """Return what was counted under a name, by the values of its labels."""
+    return {tuple(each.labels): each.value for each in Tally.objects.filter(name=name)}
+
+
+def real_accounts() -> list[str]:
+    """Return the accounts that carry what is no test."""
+    return [name for name in routes.account_names() if not routes.is_test(name)]
+
+
+def moves() -> Iterator[Labels]:
+    """Yield the moves that there may be at each account, on the channels that it carries or once carried: what is in
+    doubt at an account that was taken off its route may still become unresolved.
+    """
+    carried = {(provider, channel) for _, channel, _, provider in counted("messages_total")}
+    carried |= {(account, channel) for account in real_accounts() for channel in routes.channels_of(account)}
+    for account, channel in sorted(carried):
+        for status in Status:
+            yield "inbound" if status == Status.RECEIVED else "outbound", channel, status, account
 
 
 def handed_over() -> Metric:
     """Return how long messages took from when they were accepted, or fell due, until a provider had them."""
     name = "message_delivery_seconds"
     family = HistogramMetricFamily(name, "Accepted, or fallen due, until handed over.", labels=["type"])
-    counts = {tuple(each.labels): each.value for each in Tally.objects.filter(name=f"{name}_bucket")}
-    for tally in Tally.objects.filter(name=f"{name}_sum"):
-        channel, so_far, buckets = tally.labels[0], 0.0, []
+    counts, sums = counted(f"{name}_bucket"), counted(f"{name}_sum")
+    for channel in Message.Type.values:
+        so_far, buckets = 0.0, []
         for bound in (*map(str, DELIVERY_BUCKETS), "+Inf"):
             so_far += counts.get((channel, bound), 0)
             buckets.append((bound, so_far))
-        family.add_metric([channel], buckets, sum_value=tally.value)
+        family.add_metric([channel], buckets, sum_value=sums.get((channel,), 0))
     return family
 
 
 def webhooks() -> Metric:
     """Return how many callbacks came and what became of them, the refused ones included."""
-    family = CounterMetricFamily("webhooks", "Callbacks that came.", labels=["provider", "kind", "result"])
-    for tally in Tally.objects.filter(name="webhooks_total"):
-        family.add_metric(tally.labels, tally.value)
-    for provider, reason, count in Refusal.objects.values_list("provider", "reason").annotate(Sum("count")):
-        family.add_metric([provider, "refused", reason], count)
-    return family
+    doors = [name for name in real_accounts() if routes.kind_of(name) in routes.WITH_DOORS]
+    results = [result or "waiting" for result in Receipt.Result.values]
+    known = [
+        *product(doors, get_args(CallbackKind), results),
+        *product(routes.WITH_DOORS, ["refused"], Refusal.Reason.values),
+    ]
+    found = Refusal.objects.values_list("provider", "reason").annotate(Sum("count"))
+    refused: dict[Labels, float] = {(provider, "refused", reason): count for provider, reason, count in found}
+    return counter("webhooks", "Callbacks that came.", ["provider", "kind", "result"], known, refused)
 
 
 def broker_queues() -> Metric:

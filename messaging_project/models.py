@@ -18,9 +18,12 @@ class Heartbeat(models.Model):
     """
 
     KEPT_FOR = timedelta(days=1)
+    START = "start"
+    RESTARTED_WITHIN = timedelta(minutes=15)
 
     part = models.CharField(max_length=50)
-    """`queue sms` for a worker that consumes it, `sweep conversations` for a sweep that ran."""
+    """`queue sms` for a worker that consumes it, `sweep conversations` for a sweep that ran, `start` for a worker that
+    started."""
     worker = models.CharField(max_length=255)
     seen_at = models.DateTimeField(db_default=Now())
 
@@ -41,3 +44,14 @@ class Heartbeat(models.Model):
             update_fields=["seen_at"],
         )
         Heartbeat.objects.filter(seen_at__lt=now - Heartbeat.KEPT_FOR).delete()
+
+    @staticmethod
+    def is_restart(worker: str) -> bool:
+        """Note that a worker starts; say whether one of its name did within the quarter of an hour before.
+
+        So it is no restart when there are more workers, or when new containers take the place of others.
+        """
+        lately = timezone.now() - Heartbeat.RESTARTED_WITHIN
+        started = Heartbeat.objects.filter(part=Heartbeat.START, worker=worker, seen_at__gt=lately).exists()
+        Heartbeat.beat([Heartbeat.START], worker)
+        return started

@@ -357,6 +357,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = SPEAKS_TLS
 SECURE_REDIRECT_EXEMPT = [r"^(live|startup|ready|health|dependencies|metrics)/?$"]
 SECURE_HSTS_SECONDS = 31_536_000 if SPEAKS_TLS else 0
+SESSION_ENGINE = "messaging_project.sessions"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SPEAKS_TLS
 # Under this prefix browsers take cookies over TLS from this very host alone: no sub-domain can plant one.
 SESSION_COOKIE_NAME = "__Host-sessionid" if SPEAKS_TLS else "sessionid"

@@ -12,6 +12,7 @@ from uuid import UUID
 
 Channel = Literal["sms", "mms", "email"]
 ReportedStatus = Literal["sent", "delivered", "undelivered"]
+CallbackKind = Literal["status", "inbound", "unknown"]
 Keyword = Literal["stop", "start", "help"]
 OptOutReason = Literal["provider", "unsubscribe", "spam_report", "bounce"]
 
@@ -81,7 +82,7 @@ class CallbackPart:
     """
 
     dedupe_key: str
-    kind: Literal["status", "inbound", "unknown"]
+    kind: CallbackKind
     payload: dict[str, Any]
     body: bytes = b""
 

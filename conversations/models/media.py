@@ -64,10 +64,13 @@ class MediaQuerySet(models.QuerySet["Media"]):
 
     def take_due(self, limit: int) -> list["Media"]:
         """Return files that have to be fetched now. They come due again by themselves unless that is written down."""
+        return list(self._take_due(Media.Status.WAITING, limit).select_related("message"))
+
+    def _take_due(self, status: str, limit: int) -> "MediaQuerySet":
+        pauses = {"pause": FIRST_PAUSE_SECONDS, "longest": LONGEST_PAUSE_SECONDS}
         with connection.cursor() as cursor:
-            cursor.execute(TAKE_DUE, {"limit": limit, "pause": FIRST_PAUSE_SECONDS, "longest": LONGEST_PAUSE_SECONDS})
-            taken = [row[0] for row in cursor.fetchall()]
-        return list(self.filter(pk__in=taken).select_related("message"))
+            cursor.execute(TAKE_DUE, {"status": status, "limit": limit, **pauses})
+            return self.filter(pk__in=[row[0] for row in cursor.fetchall()])
 
     def write_down(self, media: Sequence["Media"]) -> None:
         """Save what came of fetching; a file whose message was deleted or redacted meanwhile stays gone."""
@@ -78,7 +81,23 @@ class MediaQuerySet(models.QuerySet["Media"]):
 
     def is_due(self) -> bool:
         """Say whether any file has to be fetched now."""
-        return self.filter(next_attempt_at__lte=timezone.now()).exists()
+        return self.filter(status=Media.Status.WAITING, next_attempt_at__lte=timezone.now()).exists()
+
+    def to_delete(self) -> "MediaQuerySet":
+        """Return those whose messages were redacted, and which the storage still has."""
+        return self.filter(status=Media.Status.MISSING, next_attempt_at__isnull=False)
+
+    def delete_due(self, limit: int) -> int:
+        """Delete up to `limit` files that are to be deleted from the storage; return how many went.
+
+        Those that it refuses come due again after a doubling pause, so that they hold up no others.
+        """
+        return self._take_due(Media.Status.MISSING, limit).delete_from_storage()
+
+    def delete_from_storage(self) -> int:
+        """Delete those of these files that are to be deleted, due or not; return how many went."""
+        gone = [pk for pk, name in self.to_delete().values_list("pk", "file") if is_deleted(name)]
+        return Media.objects.filter(pk__in=gone).update(file="", next_attempt_at=None)
 
 
 TAKE_DUE = """
@@ -87,7 +106,7 @@ SET attempts = attempts + 1,
     next_attempt_at = statement_timestamp()
         + LEAST(%(longest)s, %(pause)s * power(2, LEAST(attempts + 1, 20))) * interval '1 second'
 FROM (
-    SELECT id FROM conversations_media WHERE next_attempt_at <= statement_timestamp()
+    SELECT id FROM conversations_media WHERE status = %(status)s AND next_attempt_at <= statement_timestamp()
     ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE media.id = due.id
@@ -95,7 +114,11 @@ RETURNING media.id"""
 
 
 class Media(models.Model):
-    """A picture or file that came with a message: still at its provider, in our storage, or not to be had."""
+    """A picture or file that came with a message: still at its provider, in our storage, or not to be had.
+
+    One of a redacted message is not to be had from then on; its name, and when to try next, stay until the storage has
+    deleted it.
+    """
 
     class Status(models.TextChoices):
         """Where it is."""
@@ -130,12 +153,19 @@ class Media(models.Model):
             models.UniqueConstraint(fields=["message", "number"], name="one_file_per_place_in_a_message"),
             models.CheckConstraint(
                 condition=Q(status="waiting", next_attempt_at__isnull=False)
-                | (~Q(status="waiting") & Q(next_attempt_at__isnull=True)),
-                name="only_waiting_media_has_a_next_attempt",
+                | Q(status="stored", next_attempt_at__isnull=True)
+                | Q(status="missing", file="", next_attempt_at__isnull=True)
+                | (Q(status="missing", next_attempt_at__isnull=False) & ~Q(file="")),
+                name="media_to_fetch_or_to_delete_has_a_next_attempt",
             ),
         ]
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(status="waiting"), name="media_to_fetch"),
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(status="missing", next_attempt_at__isnull=False),
+                name="media_to_delete",
+            ),
         ]
         ordering = ["number"]
 

@@ -92,18 +92,68 @@ def test_some_at_a_time(accept):
     assert [redaction.redact_due(2), redaction.redact_due(2), redaction.is_due()] == [2, 1, False]
 
 
-def test_a_file_goes_with_its_message_and_a_storage_that_keeps_it_keeps_both(monkeypatch, accept):
+def received(key="MM1", **values):
+    """An old message that came in with a picture, as it comes again."""
     picture = InboundMedia(content=b"picture", content_type="image/png", filename="bob.png")
-    inbound = InboundMessage(provider_message_id="MM1", channel="mms", sender=THEM, recipient=US, media=(picture,))
-    message = receiving.receive("twilio", inbound)
+    who = {"sender": THEM, "recipient": US, **values}
+    message = receiving.receive(
+        "twilio", InboundMessage(provider_message_id=key, channel="mms", media=(picture,), **who)
+    )
     grow_old()
+    return message
+
+
+@pytest.fixture
+def keeps(monkeypatch):
+    """Ids of messages whose files the storage does not delete."""
+    ids, delete = [], default_storage._wrapped.__class__.delete
+
+    def deleting(self, name):
+        return 1 / 0 if any(each in name for each in ids) else delete(self, name)
+
+    monkeypatch.setattr(default_storage._wrapped.__class__, "delete", deleting)
+    return ids
+
+
+def test_a_file_goes_with_its_message_which_is_known_when_it_comes_again():
+    message = received()
     name = Media.objects.get().file.name
-    with monkeypatch.context() as patch:
-        patch.setattr(default_storage._wrapped.__class__, "delete", lambda *_: 1 / 0)
-        assert tasks.redact() == "redacted 0"
     assert (tasks.redact(), default_storage.exists(name)) == ("redacted 1", False)
     assert "bob" not in everything_of(message)
-    assert receiving.receive("twilio", inbound).pk == message.pk  # it comes again, and is known
+    assert received().pk == message.pk
+    assert (Media.objects.get().file.name, redaction.is_due()) == ("", False)
+
+
+def test_a_file_that_the_storage_keeps_is_nobodys_and_is_deleted_later(keeps, client):
+    message = received()
+    media = Media.objects.get()
+    keeps.append("MM1")
+    assert (tasks.redact(), default_storage.exists(media.file.name)) == ("redacted 1", True)
+    assert "bob" not in everything_of(message)
+    assert client.get(media.get_absolute_url()).json()["detail"] == "It was redacted."
+    assert not redaction.is_due()  # the storage is left alone for a while
+    keeps.clear()
+    Media.objects.update(next_attempt_at=timezone.now())
+    assert (redaction.is_due(), tasks.redact()) == (True, "redacted 0")
+    assert not default_storage.exists(media.file.name)
+
+
+def test_files_that_the_storage_keeps_hold_up_neither_messages_nor_files(keeps, monkeypatch):
+    monkeypatch.setattr(redaction, "FILES_OF_ONE", 1)
+    keeps.append("MM1")
+    kept, other = received("MM1"), received("MM2", sender="+15550000001")
+    Message.objects.filter(pk=kept.pk).update(updated_at=timezone.now() - timedelta(days=40))
+    names = [each.media.get().file.name for each in (kept, other)]
+    assert [redaction.redact_due(1) for _ in range(3)] == [1, 1, 0]
+    assert [default_storage.exists(each) for each in names] == [True, False]
+
+
+def test_a_message_that_is_queued_again_before_its_turn_keeps_its_file():
+    message = received()
+    Message.objects.update(direction="outbound", status="pending", next_attempt_at=timezone.now())
+    assert redaction.redact([message.pk], redaction.erased, "") == 0
+    Media.objects.delete_due(1)
+    assert default_storage.exists(Media.objects.get().file.name)
 
 
 def test_a_file_that_is_fetched_while_its_message_is_redacted_is_not_kept(tmp_path):

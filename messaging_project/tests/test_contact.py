@@ -10,13 +10,17 @@ import pytest
 from django.apps import apps
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from conversations import tasks
 from conversations.models import Conversation, IdempotencyKey, Message, Note, OptOut
+from conversations.receiving import receive
 from conversations.tests.conftest import accept, claim  # noqa: F401
 from messaging_project.contact import Contact
 from messaging_project.management.commands import export_contact
+from providers.base import InboundMedia, InboundMessage
 from webhooks.models import Delivery, Receipt
 from webhooks.tests.test_doors import twilio
 from webhooks.tests.test_inbound import mail, text
@@ -159,6 +163,19 @@ def test_what_is_not_let_go_of_is_left_and_said(accept):  # noqa: F811
     with pytest.raises(CommandError, match="1 sending"):
         run("erase_contact", THEM, "--yes", "--wait-minutes", "0")
     assert Message.objects.get().recipient == THEM
+
+
+def test_files_that_the_storage_keeps_are_said_and_the_sweeper_deletes_them_later(settings, monkeypatch):
+    picture = InboundMedia(content=b"Bob's picture", content_type="image/png")
+    who = {"sender": THEM, "recipient": "+15551234567"}
+    receive("twilio", InboundMessage(provider_message_id="MM1", channel="mms", media=(picture,), **who))
+    with monkeypatch.context() as patch:
+        patch.setattr(default_storage._wrapped.__class__, "delete", lambda *_: 1 / 0)
+        with pytest.raises(CommandError, match=r"some files \(1\)"):
+            run("erase_contact", THEM, "--yes")
+    assert traces(settings.MEDIA_ROOT, THEM, "Bob") == ["Bob"]
+    tasks.redact()
+    assert not traces(settings.MEDIA_ROOT, "Bob")
 
 
 def test_nothing_is_erased_without_a_yes_nor_one_of_our_own(world, monkeypatch):

@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.apps import apps
 from django.db import connection, transaction
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,6 +13,7 @@ from conversations.models.outcome import Outcome
 from conversations.models.status import Status
 from conversations.tests.conftest import accept, claim  # noqa: F401
 from messaging_project import tally
+from messaging_project.celery import say_gone, say_started
 from messaging_project.models import Counted, Heartbeat
 from providers.models import AccountState
 from webhooks.models import Receipt, Refusal
@@ -163,10 +163,31 @@ def test_rings_workers_and_sweeps_show(read):
     assert found["sweep_silent_seconds", "conversations"] == float("inf")
 
 
-def test_a_workers_starts_are_counted(read):
-    for _ in range(2):
-        apps.get_app_config("messaging_project").count_start("sms@one", ["sms"])
-    assert read()["worker_starts_total", "sms"] == 2
+def start(*workers):
+    for worker in workers:
+        say_started.send(sender=None, worker=worker, queues=["sms"])
+
+
+def test_workers_that_start_again_are_counted_and_more_of_them_are_not(read):
+    start("sms@one", "sms@two", "sms@three", "sms@four", "sms@five", "sms@six")
+    assert read()["worker_restarts_total", "sms"] == 0
+    say_gone.send(sender=None, worker="sms@one")
+    start("sms@one", "sms@two")
+    assert read()["worker_restarts_total", "sms"] == 2
+
+
+def test_who_starts_again_long_after_it_did_is_no_restart(read):
+    start("sms@one")
+    Heartbeat.objects.update(seen_at=timezone.now() - timedelta(minutes=16))
+    start("sms@one")
+    assert read()["worker_restarts_total", "sms"] == 0
+
+
+def test_what_may_still_happen_at_an_account_that_was_taken_off_its_route_is_exported_as_0(accept, read):  # noqa: F811
+    accept(provider="twilio_former")
+    found = read()
+    assert found["messages_total", "outbound", "twilio_former", "pending", "sms"] == 1
+    assert found["messages_total", "outbound", "twilio_former", "unresolved", "sms"] == 0
 
 
 def test_who_reads_while_another_counts_waits_for_nobody(accept, read):  # noqa: F811

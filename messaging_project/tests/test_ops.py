@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import get_commands
 from prometheus_client.parser import text_string_to_metric_families
 
+from messaging_project.celery import QUEUES
 from messaging_project.models import Tally
 from messaging_project.tally import of_delivery
 
@@ -48,7 +49,7 @@ def exported(client, settings, db):
                 ("messages_total", "outbound", "sms", "sent", "twilio"): 1,
                 ("provider_errors_total", "twilio", "rejected"): 1,
                 ("webhooks_total", "twilio", "status", "applied"): 1,
-                ("worker_starts_total", "sms"): 1,
+                ("worker_restarts_total", "sms"): 1,
             }
         )
     )
@@ -69,6 +70,45 @@ def test_every_metric_that_is_looked_at_is_exported_with_the_labels_that_are_ask
 def test_what_every_web_process_tells_alike_does_not_add_up_and_what_each_counts_for_itself_does(expression):
     innermost = re.findall(r"\b(?:sum|max)\b", expression)[-1]
     assert innermost == ("sum" if all(name.startswith("http_") for name in metrics_in(expression)) else "max")
+
+
+@pytest.fixture
+def selected(client, settings, db):
+    """What an expression like `messages_total{status="unresolved"}` selects on an empty database: labels and value."""
+    settings.TRUST_LOCAL_REQUESTS = True
+    families = text_string_to_metric_families(client.get("/metrics").content.decode())
+    samples = [sample for family in families for sample in family.samples]
+
+    def matches(sample, labels):
+        wanted = re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', labels)
+        return all(
+            bool(re.fullmatch(value if how == "=~" else re.escape(value), sample.labels[label])) != (how == "!=")
+            for label, how, value in wanted
+        )
+
+    return lambda name, labels="": [
+        (sample.labels, sample.value) for sample in samples if sample.name == name and matches(sample, labels)
+    ]
+
+
+def test_what_is_looked_at_as_growing_is_exported_as_0_before_it_first_happens(selected):
+    grows = {found for each in EXPRESSIONS for found in re.findall(r"(?:rate|increase)\((\w+)(?:{(.*?)})?\[", each)}
+    # What the web processes count begins anew with each of them, and is asked for many a second.
+    of_the_database = {(name, labels) for name, labels in grows if not name.startswith("http_")}
+    assert len(of_the_database) > 5
+    for name, labels in of_the_database:
+        assert {value for _, value in selected(name, labels)} == {0}, (name, labels)
+
+
+def test_alerts_tell_of_the_first_time_at_every_account_and_queue(selected):
+    def values(name, labels, *of):
+        return {tuple(found[label] for label in of) for found, _ in selected(name, labels)}
+
+    unresolved = values("messages_total", 'status="unresolved"', "provider", "type")
+    assert unresolved == {("twilio", "sms"), ("twilio", "mms"), ("sendgrid", "email")}
+    refused = values("webhooks_total", 'kind="refused", result=~"forged|unsigned"', "provider", "result")
+    assert refused == {(door, reason) for door in ("twilio", "sendgrid") for reason in ("forged", "unsigned")}
+    assert values("worker_restarts_total", "", "queue_name") == {(queue,) for queue in QUEUES}
 
 
 def test_the_contracts_metrics_are_all_there(exported):

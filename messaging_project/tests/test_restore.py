@@ -22,6 +22,7 @@ from conversations.models import DatabaseIdentity, Message, MessageEvent
 from conversations.models.message import MessageQuerySet
 from conversations.tests.conftest import accept, claim, providers  # noqa: F401
 from messaging_project import tally
+from messaging_project.celery import say_gone, say_started
 from messaging_project.local.servers import LOOPBACK, PostgreSQL
 from messaging_project.models import Heartbeat, Tally
 from providers.tests.conftest import sandbox  # noqa: F401
@@ -214,9 +215,10 @@ def test_what_was_moved_while_everything_stood_still_stays_pending(accept, ident
 
 def test_a_copy_of_files_is_doubted_on_request_and_not_beside_workers(accept, identity):  # noqa: F811
     message = accept()
+    say_started.send(sender=None, worker="sms@one", queues=["sms"])
     Heartbeat.beat(["queue sms"], "sms@one")
     with pytest.raises(CommandError, match="Stop them first"):
         after_restore("--physical")
-    Heartbeat.objects.all().delete()
+    say_gone.send(sender=None, worker="sms@one")
     after_restore("--physical")
     assert status_of(message) == "uncertain"

@@ -5,6 +5,7 @@ Everything here goes through the processes of `make run`, logging as in producti
 
 import http.client
 import json
+import re
 import socket
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -12,7 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from messaging_project.tests import test_flower
 from messaging_project.tests.log_files import OURS, found_in, lines
+from messaging_project.tests.test_flower import flower  # noqa: F401
 from messaging_project.tests.test_inbound_journeys import writes
 from messaging_project.tests.test_journeys import send, statuses, wait_until
 
@@ -85,7 +88,7 @@ def test_the_request_id_goes_from_http_through_the_task_to_each_call_of_the_prov
     assert rung["task_id"]
 
 
-def test_neither_what_goes_out_nor_what_comes_in_nor_what_goes_wrong_is_logged(stack):
+def test_neither_what_goes_out_nor_what_comes_in_nor_what_goes_wrong_is_logged(stack, flower):  # noqa: F811
     ids = everything_that_is_sent(stack)
     everything_that_comes_in(stack)
     everything_that_is_refused(stack)
@@ -94,6 +97,10 @@ def test_neither_what_goes_out_nor_what_comes_in_nor_what_goes_wrong_is_logged(s
     wait_until(lambda: not set(statuses(stack, ids)) & {"pending", "sending"})
     stack.call("DELETE", f"{stack.sandbox_url}/faults")  # those that nobody met would be the next test's
     assert found_in(stack.logs, SECRETS) == []
+    shown = what_flower_shows_of_crashes(stack)
+    assert "Crashed('ValueError')" in shown
+    assert "in explained" in shown
+    assert re.findall(SECRETS, shown) == []
 
 
 def everything_that_is_sent(stack):
@@ -136,8 +143,8 @@ def everything_that_is_refused(stack):
     raw(stack, f"GET /?phone={NUMBER} HTTP/9.9\r\nHost: {MARK}\r\n\r\n")
     raw(stack, f"{MARK} {MARK}\r\n\r\n")
     raw(stack, f"GET / HTTP/1.1\r\nHost: localhost\r\n{MARK} {MARK}: {MARK}\r\n\r\n")
-    flower = f"http://127.0.0.1:{stack.settings.ports['FLOWER_PORT']}/tasks?search={MARK}"
-    ask(stack, "GET", flower, Authorization=f"Basic {MARK}")
+    page = f"http://127.0.0.1:{stack.settings.ports['FLOWER_PORT']}/tasks?search={MARK}"
+    ask(stack, "GET", page, Authorization=f"Basic {MARK}")
 
 
 def everything_that_crashes(stack):
@@ -154,14 +161,26 @@ def everything_that_crashes(stack):
         broker.lpush("sms", task("conversations.send_sms", f"{MARK} is no id"))
     unwritten = send(stack, body=f"{MARK} unwritten", **{"from": NUMBER, "to": OTHER})
     line_about(stack, "sms", message_id=unwritten, message="the outcome could not be written")
-    wait_until(lambda: any("in explained" in each for each in crashes_of_tasks(stack)))
+    wait_until(lambda: any("in explained" in each["exception"] for each in crashes_of_tasks(stack)))
     return [unwritten]
 
 
 def crashes_of_tasks(stack):
-    """The exceptions by which tasks of the worker of texts ended, as its log tells of them."""
-    every = (each for each in lines(stack, "sms") if isinstance(each, dict) and each["logger"] == "celery.app.trace")
-    return [each["exception"] for each in every if each["level"] == "error"]
+    """What the log of the worker of texts tells of tasks that ended by an exception."""
+    every = (each for each in lines(stack, "sms") if isinstance(each, dict))
+    return [each for each in every if each["message"] == "the task crashed"]
+
+
+def what_flower_shows_of_crashes(stack):
+    """All that it has of the tasks that crashed, but for what they were called with: one of them is none of ours."""
+    ids = {each["task_id"] for each in crashes_of_tasks(stack)}
+
+    def all_of_them():
+        listed = test_flower.ask(stack, "/api/tasks?state=FAILURE").json or {}
+        return ids <= set(listed) and list(listed.values())
+
+    tasks = wait_until(all_of_them) + [test_flower.ask(stack, f"/api/task/info/{each}").json for each in ids]
+    return json.dumps([{**each, "args": None, "kwargs": None} for each in tasks])
 
 
 def task(name, argument):

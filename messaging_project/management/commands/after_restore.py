@@ -92,5 +92,6 @@ class Command(BaseCommand):
 
 def refuse_beside_workers() -> None:
     """Raise `CommandError` while workers run: what they are sending at this moment is no doubt."""
-    if Heartbeat.objects.filter(seen_at__gt=timezone.now() - WORKER_SILENT_AFTER).exists():
+    since = timezone.now() - WORKER_SILENT_AFTER
+    if Heartbeat.objects.filter(part__startswith="queue ", seen_at__gt=since).exists():
         raise CommandError("Workers run on this database, or did until a moment ago. Stop them first.")

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from conversations.models.status import Status
 from messaging_project.contact import Contact
-from messaging_project.erasure import HELD, Erasure, FilesStay, StillHeld, unredacted
+from messaging_project.erasure import HELD, Erasure, FilesStay, MailsStay, StillHeld, unredacted
 from messaging_project.management.commands.export_contact import found
 
 
@@ -42,8 +42,13 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Still on their way: {held}. Are workers and sweeper running? Nothing was erased: run it again."
             ) from None
-        except FilesStay:
-            raise CommandError("The storage does not delete a file; its log line says why. Run it again.") from None
+        except MailsStay:
+            raise CommandError("The storage does not delete a mail; its log line says why. Run it again.") from None
+        except FilesStay as files:
+            raise CommandError(
+                f"Erased, but the storage does not delete some files ({files}); their log lines say why. Nobody is"
+                " shown them any more, and the sweeper goes on trying to delete them: there is no need to run it again."
+            ) from None
         for name, count in erasure.counts.items():
             self.stdout.write(f"{count:>8}  {name}")
         self.stdout.write(self.style.SUCCESS("Erased."))
