@@ -43,9 +43,11 @@ Answer = TypeVar("Answer")
 def settle_due() -> Counter[str]:
     """Ask about the doubts that are due; return how many ended with which status, and how many still wait."""
     tally: Counter[str] = Counter()
-    taken = Message.objects.take_doubts(limit=LOOKED_AT_ONCE)
+    due = Message.objects.take_doubts(limit=LOOKED_AT_ONCE)
     # Where only some can be asked about, these are not the same every time.
-    random.shuffle(taken)
+    random.shuffle(due)
+    taken = [each for each in due if each.type == Message.Type.EMAIL or not each.provider_message_id]
+    tally += ask_by_id([each for each in due if each not in taken])
     looks = {twins_key(each): each for each in taken}
     answers = ask_each(list(looks.values()), look_up)
     answered = {message.pk for message, _ in answers}
@@ -53,6 +55,19 @@ def settle_due() -> Counter[str]:
     unanswered = [each for each in looks.values() if each.type == Message.Type.EMAIL and each.pk not in answered]
     for message, found in [*answers, *((message, None) for message in unanswered)]:
         tally.update(put_off(message) if isinstance(found, NotSent) else settle(message, found))
+    return tally
+
+
+def ask_by_id(named: Sequence[Message]) -> Counter[str]:
+    """Ask about texts in doubt that the provider has named already, by a report that did not say what became of them;
+    return how many ended with which status. Those that it does not answer come due again.
+    """
+    tally: Counter[str] = Counter()
+    for message, report in ask_each(named, ask):
+        if report is not None:
+            told = replace(report, message_id=message.pk, attempt=message.attempts, status=report.status or "sent")
+            Message.objects.apply_report(message.provider, told)
+            tally[str(told.status)] += 1
     return tally
 
 
@@ -251,7 +266,8 @@ def end_unproven(message: Message) -> str:
     """End a doubt that nobody can settle: held for a person, or sent again, once, where that was asked for."""
     policy = message.on_unresolved or settings.ON_UNRESOLVED[message.type]
     was_resent = message.events.filter(code="possible_duplicate").exists()
-    if policy == Message.OnUnresolved.RESEND and not was_resent:
+    # The system that a copy was made of has most likely sent it: no policy means that.
+    if policy == Message.OnUnresolved.RESEND and not was_resent and message.error_code != "restored":
         message.record_possible_duplicate("Sent again by policy, although it may have been sent.")
         return send_again(message, "Nobody can tell whether it was sent; it is sent again by policy.")
     move(message, Status.UNRESOLVED, MessageEvent.Evidence.ASSUMED, "Nobody can tell whether it was sent.")

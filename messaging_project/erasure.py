@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from conversations import redaction
 from conversations.models import Conversation, Media, Message, OptOut
@@ -31,6 +31,10 @@ HELD = (Status.SENDING, Status.UNCERTAIN)
 
 class StillHeld(Exception):
     """A worker, or the settling of a doubt, did not let go of a message in time."""
+
+
+class CallbacksWait(Exception):
+    """A callback that names the contact could not take effect yet, so it is not erased: it may be somebody else's."""
 
 
 class MailsStay(Exception):
@@ -55,7 +59,9 @@ class Erasure:
         self.files: set[UUID] = set()
 
     def run(self) -> None:
-        """Erase until nothing is left, whatever comes in meanwhile. Raises `StillHeld`, `MailsStay` or `FilesStay`."""
+        """Erase until nothing is left, whatever comes in meanwhile. Raises `StillHeld`, `CallbacksWait`, `MailsStay` or
+        `FilesStay`.
+        """
         self.apply_receipts()
         while True:
             contact = Contact(self.address)
@@ -72,7 +78,7 @@ class Erasure:
         """Let callbacks take effect that still wait: else they would bring back what was erased."""
         for receipt in Contact(self.address).receipts():
             if receipt.next_attempt_at is not None:
-                type(receipt).objects.filter(pk=receipt.pk).update(next_attempt_at=timezone.now())
+                type(receipt).objects.filter(pk=receipt.pk).update(next_attempt_at=Now())
                 type(receipt).objects.apply([receipt])
 
     def let_go(self, contact: Contact) -> None:
@@ -119,9 +125,12 @@ class Erasure:
     def erase_around(self, contact: Contact) -> None:
         """Erase what was kept beside: callbacks, what subscribers were told, keys, the audit trail, opt-outs.
 
-        Raises `MailsStay`.
+        What came meanwhile takes effect first. Raises `CallbacksWait` or `MailsStay`.
         """
+        self.apply_receipts()
         for receipt in contact.receipts():
+            if receipt.next_attempt_at is not None and receipt.result != receipt.Result.ORPHAN:
+                raise CallbacksWait
             if not type(receipt).objects.filter(pk=receipt.pk).forget():
                 raise MailsStay
             self.counts["callbacks"] += 1

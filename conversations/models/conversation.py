@@ -251,7 +251,7 @@ class Conversation(models.Model):
         if {Status.SENDING, Status.UNCERTAIN} & set(statuses):
             return False
         media = apps.get_model("conversations", "Media").objects.filter(message__conversation=self)
-        files = [name for name in media.values_list("file", flat=True) if name]
+        files = [name for name in media.select_for_update().values_list("file", flat=True) if name]
         self.delete()
         transaction.on_commit(lambda: delete_files(files), robust=True)
         return True

@@ -69,8 +69,11 @@ class DoubtQuerySet(models.QuerySet["Message"]):
         return pair.filter(Q(status=Status.SENDING) | Q(status=Status.UNCERTAIN) | settled)
 
     def owns(self, provider: str, provider_message_id: str) -> bool:
-        """Say whether any message has this id at its provider."""
-        return self.filter(provider=provider, provider_message_id=provider_message_id).exists()
+        """Say whether any message has this id at its provider, or had it in an attempt before it was sent again."""
+        if self.filter(provider=provider, provider_message_id=provider_message_id).exists():
+            return True
+        sent_again = self.exclude(earlier_provider_ids=[])
+        return sent_again.filter(earlier_provider_ids__contains=[provider_message_id]).exists()
 
     def is_settling_due(self) -> bool:
         """Say whether any provider has to be asked about any message now."""

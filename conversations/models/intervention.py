@@ -54,6 +54,8 @@ class InterventionQuerySet(DoubtQuerySet):
         if message.status == Status.UNRESOLVED:
             message.record_possible_duplicate(f"Sent again by {by}, although it may have been sent.")
         now = timezone.now()
+        if message.provider_message_id:
+            message.earlier_provider_ids.append(message.provider_message_id)
         message.provider_message_id = message.error_code = message.error_message = ""
         message.sent_at = message.failed_at = message.settle_by = message.report_due_at = None
         message.next_attempt_at, message.expires_at, message.looks = now, now + life(), 0

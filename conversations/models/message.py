@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, models
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.dispatch import receiver
 from django.utils import timezone
@@ -78,13 +80,16 @@ class MessageQuerySet(AcceptanceQuerySet):
         None that has expired. Messages of one conversation leave in the order they were accepted, one in flight at a
         time. Safe to call from any number of workers at once: none waits for another, none gets what another has.
         """
-        claimed = self.raw(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()})
-        return OptOut.objects.heeded_by_pseudonym(list(claimed))
+        return self._claim(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()})
 
     def claim_one(self, message: "Message", offer: "Offer") -> list["Message"]:
         """Take this message, by the same rules. A list of one or none."""
-        claimed = self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()})
-        return OptOut.objects.heeded_by_pseudonym(list(claimed))
+        return self._claim(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()})
+
+    @transaction.atomic
+    def _claim(self, statement: str, parameters: dict[str, Any]) -> list["Message"]:
+        """Claim and look for opt-outs at once: were the database away in between, nobody would know what it holds."""
+        return OptOut.objects.heeded_by_pseudonym(list(self.raw(statement, parameters)))
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Write how attempts ended, each with its event; return the ids of the rows that this changed.
@@ -201,6 +206,8 @@ class Message(models.Model):
 
     provider = models.CharField(max_length=50, blank=True)
     provider_message_id = models.CharField(max_length=255, blank=True)
+    # By which its provider still knows the attempts before it was sent again, so that none is taken for the last one.
+    earlier_provider_ids = ArrayField(models.CharField(max_length=255), default=list, db_default=[], editable=False)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
@@ -293,6 +300,11 @@ class Message(models.Model):
                 fields=["sender", "recipient"],
                 condition=Q(provider_message_id="", status__in=SETTLED_WITHOUT_AN_ID),
                 name="messages_without_provider_id",
+            ),
+            GinIndex(
+                fields=["earlier_provider_ids"],
+                condition=~Q(earlier_provider_ids=[]),
+                name="messages_by_earlier_id",
             ),
             models.Index(fields=["-created_at", "-id"], name="messages_latest_first"),
             models.Index(fields=["-created_at", "-id"], condition=Q(test=True), name="messages_of_tests"),

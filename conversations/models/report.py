@@ -136,13 +136,14 @@ def take_report(news: News, message: "Message", received: ReceivedReport) -> Non
     """
     report = received.report if message.redacted_at is None else replace(received.report, error_message="")
     attempt, at = report.attempt or message.attempts, report.occurred_at or received.received_at
-    moves = report.status is not None and may_move(news, message, Status(report.status), attempt)
+    is_over = attempt != message.attempts or was_sent_again(message)
+    moves = report.status is not None and may_move(news, message, Status(report.status), attempt, is_over)
     if moves:
         move_as_reported(message, report)
-    if report.status is not None and (moves or attempt == message.attempts):
+    if report.status is not None and (moves or not is_over):
         note_time(message, Status(report.status), at)
         news.changed[message.pk] = message
-    if attempt == message.attempts and report.provider_message_id and not message.provider_message_id:
+    if not is_over and report.provider_message_id and not message.provider_message_id:
         keep_provider_message_id(news, message, report.provider_message_id)
     if report.opt_out is not None:
         news.opt_outs.append((message, report.opt_out, at))
@@ -150,9 +151,16 @@ def take_report(news: News, message: "Message", received: ReceivedReport) -> Non
     news.note(message, report.status or report.provider_status, attempt, report.error_code, detail)
 
 
-def may_move(news: News, message: "Message", status: Status, attempt: int) -> bool:
-    """Say whether a report on an attempt may move a message to a status."""
-    if attempt != message.attempts:
+def was_sent_again(message: "Message") -> bool:
+    """Say whether a message whose last attempt did not arrive waits, or waited in vain, for the next one."""
+    if message.status not in (Status.PENDING, Status.EXPIRED):
+        return False
+    return message.events.filter(status=Status.UNDELIVERED, attempt=message.attempts).exists()
+
+
+def may_move(news: News, message: "Message", status: Status, attempt: int, is_over: bool) -> bool:
+    """Say whether a report on an attempt may move a message to a status, with another attempt to come or not."""
+    if is_over:
         return status == Status.DELIVERED and message.status in RAISED_BY_AN_EARLIER_ATTEMPT
     if message.status not in MOVES[status]:
         return False

@@ -1,5 +1,6 @@
 """What clients do with messages that exist."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -267,3 +268,31 @@ def test_a_preview_knows_of_opt_outs_and_stopped_accounts(call):
 
 def test_a_preview_refuses_what_a_send_refuses(call):
     assert call("post", "preview", {**SMS, "to": "nobody"})[1]["errors"][0]["code"] == "invalid_phone"
+
+
+@pytest.mark.parametrize("later", ["sent", "undelivered"])
+def test_what_is_said_late_of_an_attempt_that_failed_does_not_stop_the_next_one(accept, later):
+    message = accept()
+    claim()
+
+    def report(status):
+        told = DeliveryReport(provider_message_id="SM1", status=status, provider_status=status, attempt=1)
+        Message.objects.apply_report("twilio", replace(told, message_id=message.pk))
+        return Message.objects.get(pk=message.pk)
+
+    report("undelivered")
+    Message.objects.retry(message.pk, "a person")
+    again = report(later)
+    assert (again.status, again.provider_message_id, again.earlier_provider_ids) == ("pending", "", ["SM1"])
+    assert [each.attempts for each in claim()] == [2]
+    assert report("delivered").status == "delivered"
+
+
+def test_who_is_sent_again_although_it_may_have_arrived_is_stopped_by_the_word_that_it_did(accept):
+    message = accept()
+    claim()
+    Message.objects.filter(pk=message.pk).update(status="unresolved", lease_expires_at=None)
+    Message.objects.retry(message.pk, "a person")
+    told = DeliveryReport(message_id=message.pk, provider_message_id="SM1", status="sent", provider_status="sent")
+    Message.objects.apply_report("twilio", replace(told, attempt=1))
+    assert (Message.objects.get(pk=message.pk).status, claim()) == ("sent", [])

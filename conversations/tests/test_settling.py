@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from conversations import delivery, settling, tasks
-from conversations.models import Message
+from conversations.models import Message, OptOut
 from conversations.tests.conftest import claim, forget_accounts
+from providers.base import DeliveryReport
 
 pytestmark = pytest.mark.django_db
 
@@ -429,3 +431,51 @@ def test_the_sweep_rings_for_those_who_settle(accept, providers, monkeypatch):
 def test_the_task_says_what_it_did(accept, providers):
     doubt(accept, providers, "reset_accepted")
     assert tasks.settle() == "sent 1, reported 0"
+
+
+def report(message, status, sid, attempt=1, word=None):
+    told = DeliveryReport(
+        message_id=message.pk,
+        provider_message_id=sid,
+        status=status,
+        provider_status=word or status,
+        attempt=attempt,
+    )
+    assert Message.objects.apply_report("twilio", told)
+    message.refresh_from_db()
+
+
+def test_the_record_of_an_attempt_before_is_not_taken_for_the_one_in_doubt(accept, providers):
+    providers.dial(callback_delay_ms=3_600_000)
+    message = accept()
+    delivery.deliver_due("sms")
+    report(message, "undelivered", providers.ledger()[0]["provider_message_id"])
+    Message.objects.retry(message.pk, "a person")
+    providers.fault("twilio", "reset")
+    delivery.deliver_due("sms")
+    assert [look(), look(), look()] == [{"waiting": 1}, {"pending": 1}, {}]
+    delivery.deliver_due("sms")
+    message.refresh_from_db()
+    assert (message.attempts, message.provider_message_id) == (3, providers.ledger()[1]["provider_message_id"])
+
+
+def test_a_text_in_doubt_that_the_provider_has_named_is_asked_about_by_its_id(accept, providers):
+    message = doubt(accept, providers, "reset_accepted")
+    [entry] = providers.ledger()
+    report(message, None, entry["provider_message_id"], word="sending")
+    assert message.status == "uncertain"
+    assert look() == {"sent": 1}
+    assert statuses(message) == ["sent"]
+
+
+def test_what_the_database_forgets_between_a_claim_and_the_look_for_opt_outs_was_never_claimed(accept, monkeypatch):
+    message = accept()
+
+    def away(*_):
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(type(OptOut.objects.all()), "heeded_by_pseudonym", away)
+    with pytest.raises(OperationalError):
+        claim()
+    message.refresh_from_db()
+    assert (message.status, message.attempts) == ("pending", 0)

@@ -182,7 +182,7 @@ class Stack:
             "web": gunicorn,
             **{name: [*worker, "-Q", name, "-n", f"{name}@%h", "-c", "4", "-E", "-l", "INFO"] for name in CHANNELS},
             "events": [*worker, "-Q", "events", "-n", "events@%h", "-c", "2", "-l", "WARNING"],
-            "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "4", "-l", "WARNING"],
+            "sweep": [*worker, "-Q", "sweep", "-n", "sweep@%h", "-c", "5", "-l", "WARNING"],
             # Apart from the sweeper: a worker does not notice when the beat that it carries (-B) dies.
             "beat": [*PYTHON, "celery", "-q", "-A", "messaging_project", "beat", "-l", "WARNING"],
             "flower": [

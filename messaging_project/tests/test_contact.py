@@ -2,6 +2,7 @@
 
 import errno
 import json
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from threading import Timer
@@ -19,6 +20,7 @@ from conversations.models import Conversation, IdempotencyKey, Message, Note, Op
 from conversations.receiving import receive
 from conversations.tests.conftest import accept, claim  # noqa: F401
 from messaging_project.contact import Contact
+from messaging_project.erasure import Erasure
 from messaging_project.management.commands import export_contact
 from providers.base import InboundMedia, InboundMessage
 from webhooks.models import Delivery, Receipt
@@ -155,6 +157,24 @@ def test_what_a_worker_holds_is_waited_for(accept, transactional_db):  # noqa: F
     message.refresh_from_db()
     assert "on their way: 1 sending" in said
     assert (message.status, message.recipient, message.body) == ("sent", "redacted", "")
+
+
+@pytest.mark.parametrize("clock", [timedelta(0), timedelta(seconds=5)])
+def test_a_strangers_mail_that_comes_meanwhile_takes_effect_before_it_is_erased(
+    world, client, transactional_db, monkeypatch, clock
+):
+    let_go, now, came = Erasure.let_go, timezone.now, []
+
+    def and_a_mail_comes(self, contact):
+        if not came:
+            came.append(mail(client, text=f"Ask {contact.address}, too. " + "x" * 100_000))
+        let_go(self, contact)
+
+    monkeypatch.setattr(Erasure, "let_go", and_a_mail_comes)
+    monkeypatch.setattr(timezone, "now", lambda: now() + clock)
+    before = Message.objects.filter(direction="inbound").count()
+    run("erase_contact", THEM, "--yes")
+    assert Message.objects.filter(direction="inbound").count() == before + 1
 
 
 def test_what_is_not_let_go_of_is_left_and_said(accept):  # noqa: F811

@@ -205,6 +205,16 @@ def test_a_database_at_home_is_left_alone(accept, identity):  # noqa: F811
     assert status_of(message) == "pending"
 
 
+def test_no_policy_sends_again_what_the_original_has_most_likely_sent(accept, identity, settings):  # noqa: F811
+    settings.ON_UNRESOLVED = {**settings.ON_UNRESOLVED, "email": "resend"}
+    message = accept(type="email", sender="ann@example.com", recipient="bob@example.com", provider="sendgrid")
+    DatabaseIdentity.objects.update(identity="another", numbers_of="another")
+    after_restore()
+    Message.objects.update(settle_at=timezone.now(), settle_by=timezone.now())
+    settling.settle_due()
+    assert status_of(message) == "unresolved"
+
+
 def test_what_was_moved_while_everything_stood_still_stays_pending(accept, identity):  # noqa: F811
     message = accept()
     DatabaseIdentity.objects.update(identity="another", numbers_of="another")

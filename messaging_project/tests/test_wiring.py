@@ -52,6 +52,12 @@ def test_every_queue_has_a_worker_service_in_compose_and_no_service_another_queu
     assert sorted(served) == sorted(QUEUES)
 
 
+def test_no_long_task_of_the_sweeper_keeps_the_next_sweep_from_its_turn():
+    long_ones = {name for name, queue in ROUTES.items() if queue == "sweep"} - {"conversations.sweep"}
+    threads = int(re.search(r"-c (\d+)", WORKERS["sweeper"]["command"])[1])
+    assert threads > len(long_ones)
+
+
 def test_beat_runs_once_in_compose_and_not_inside_a_worker():
     assert [name for name, service in SERVICES.items() if " beat " in str(service.get("command"))] == ["beat"]
     assert not [name for name, worker in WORKERS.items() if " -B" in worker["command"]]

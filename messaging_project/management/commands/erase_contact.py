@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from conversations.models.status import Status
 from messaging_project.contact import Contact
-from messaging_project.erasure import HELD, Erasure, FilesStay, MailsStay, StillHeld, unredacted
+from messaging_project.erasure import HELD, CallbacksWait, Erasure, FilesStay, MailsStay, StillHeld, unredacted
 from messaging_project.management.commands.export_contact import found
 
 
@@ -41,6 +41,11 @@ class Command(BaseCommand):
         except StillHeld as held:
             raise CommandError(
                 f"Still on their way: {held}. Are workers and sweeper running? Nothing was erased: run it again."
+            ) from None
+        except CallbacksWait:
+            raise CommandError(
+                "A callback that names it could not take effect yet; the log, and the admin under Receipts, say why."
+                " All else was erased: run it again."
             ) from None
         except MailsStay:
             raise CommandError("The storage does not delete a mail; its log line says why. Run it again.") from None
