@@ -22,7 +22,7 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from django.utils import timezone
 
 from conversations.log_context import about
-from conversations.models import Message, SenderPace
+from conversations.models import Message, OptOut, SenderPace
 from conversations.models.message import Offer
 from conversations.models.opt_out import RECIPIENT_OPTED_OUT, REFUSED
 from conversations.models.outcome import Outcome
@@ -134,12 +134,14 @@ class Calls:
         reasons = breaker.reasons(self.channel, test=permit.test)
         offer = Offer(permit.accounts, reasons, lease(), permit.as_of, permit.test)
         claimed: list[Message] = []
+        unheard: list[Outcome] = []
         held_back: list[Outcome] = []
         try:
             if only:
                 claimed = Message.objects.claim_one(only, offer)
             else:
                 claimed = Message.objects.claim(self.channel, offer, limit=limit)
+            claimed, unheard = part_by_opt_outs(claimed)
             claimed, held_back = part_by_turn(claimed)
         finally:
             if permit.probing and claimed:
@@ -147,7 +149,7 @@ class Calls:
             elif permit.probing:
                 breaker.end_probe(permit.probing, None)
         self.begin(claimed, lease_began)
-        record(held_back)
+        record([*unheard, *held_back])
         return len(claimed)
 
     def begin(self, messages: list[Message], lease_began: float) -> None:
@@ -243,6 +245,17 @@ class Waiting:
     account: str
     began: float = field(default_factory=time.monotonic)
     is_stalled: bool = False
+
+
+def part_by_opt_outs(messages: list[Message]) -> tuple[list[Message], list[Outcome]]:
+    """Return these claimed messages, with what is known of opt-outs by pseudonyms; while nobody can tell, none of them
+    and how all are put back.
+    """
+    try:
+        return OptOut.objects.heeded_by_pseudonym(messages), []
+    except DATABASE_AWAY:
+        connection.close()
+        return [], [not_begun(message) for message in messages]
 
 
 def part_by_turn(messages: list[Message]) -> tuple[list[Message], list[Outcome]]:

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
-from django.db import connection, models, transaction
+from django.db import connection, models
 from django.db.models import Q
 from django.dispatch import receiver
 from django.utils import timezone
@@ -80,16 +80,11 @@ class MessageQuerySet(AcceptanceQuerySet):
         None that has expired. Messages of one conversation leave in the order they were accepted, one in flight at a
         time. Safe to call from any number of workers at once: none waits for another, none gets what another has.
         """
-        return self._claim(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()})
+        return list(self.raw(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()}))
 
     def claim_one(self, message: "Message", offer: "Offer") -> list["Message"]:
         """Take this message, by the same rules. A list of one or none."""
-        return self._claim(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()})
-
-    @transaction.atomic
-    def _claim(self, statement: str, parameters: dict[str, Any]) -> list["Message"]:
-        """Claim and look for opt-outs at once: were the database away in between, nobody would know what it holds."""
-        return OptOut.objects.heeded_by_pseudonym(list(self.raw(statement, parameters)))
+        return list(self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()}))
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Write how attempts ended, each with its event; return the ids of the rows that this changed.
