@@ -4,6 +4,8 @@
 PYTHON ?= python3
 LOCAL := .venv/bin/python -m messaging_project.local
 INSTALLED := .venv/.installed
+INSTALLED_DEV := .venv/.installed-dev
+PIP_INSTALL := .venv/bin/python -m pip install --disable-pip-version-check
 
 # What a production machine would set, so that `check --deploy` looks at that and at nobody's own settings.
 PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=https://switchboard.example.com \
@@ -17,7 +19,7 @@ PRODUCTION := ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=false PUBLIC_URL=htt
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## make .venv and install everything; the other targets do it by themselves
+install: $(INSTALLED_DEV) ## make .venv and install everything; the other targets do it by themselves
 
 run: $(INSTALLED) ## start everything here, until Ctrl-C
 	@$(LOCAL) run
@@ -49,7 +51,7 @@ demo: $(INSTALLED) ## send an SMS, an MMS and an email through the running syste
 verify-redis-queue: $(INSTALLED) ## check queue, workers and webhooks of what runs here; elsewhere URL= API_KEY= BROKER_URL=
 	@$(if $(URL),ENV_FILE=/dev/null VAR_DIR=/nonexistent DEBUG=true .venv/bin/python manage.py verify_queue,$(LOCAL) verify)
 
-compose-by-hand: $(INSTALLED) ## start what docker-compose.yml says, without Docker, send through it and restart it
+compose-by-hand: $(INSTALLED_DEV) ## start what docker-compose.yml says, without Docker, send through it and restart it
 	@.venv/bin/python -m messaging_project.compose
 
 seed-demo: $(INSTALLED) ## fill the running system's database with a world to look around in
@@ -58,28 +60,28 @@ seed-demo: $(INSTALLED) ## fill the running system's database with a world to lo
 reset: $(INSTALLED) ## delete var/: the local database, queues, ledger and generated secrets
 	@$(LOCAL) reset
 
-test: $(INSTALLED) ## run the tests, against a real PostgreSQL and a real Valkey of their own
+test: $(INSTALLED_DEV) ## run the tests, against a real PostgreSQL and a real Valkey of their own
 	.venv/bin/pytest -n 2 --dist loadgroup
 
-drill: $(INSTALLED) ## break everything once and compare the books, within half an hour; DRILL=name SEED=n for one
+drill: $(INSTALLED_DEV) ## break everything once and compare the books, within half an hour; DRILL=name SEED=n for one
 	@.venv/bin/python -m messaging_project.drills $(DRILL) $(if $(SEED),--seed $(SEED))
 
-drill-short: $(INSTALLED) ## the drills that catch most, within five minutes
+drill-short: $(INSTALLED_DEV) ## the drills that catch most, within five minutes
 	@.venv/bin/python -m messaging_project.drills --short $(if $(SEED),--seed $(SEED))
 
-bench: $(INSTALLED) ## measure how fast it is, against yardsticks in the same run, within 25 minutes; ROW=name for one
+bench: $(INSTALLED_DEV) ## measure how fast it is, against yardsticks in the same run, within 25 minutes; ROW=name for one
 	@.venv/bin/python -m messaging_project.benchmarks $(ROW)
 
-bench-short: $(INSTALLED) ## the ratios among that at a fifth of the size, within four minutes
+bench-short: $(INSTALLED_DEV) ## the ratios among that at a fifth of the size, within four minutes
 	@.venv/bin/python -m messaging_project.benchmarks --short $(ROW)
 
-fuzz: $(INSTALLED) ## ask the API whatever its schema allows, and what it does not, for ten minutes; SEED=n for that run again
+fuzz: $(INSTALLED_DEV) ## ask the API whatever its schema allows, and what it does not, for ten minutes; SEED=n for that run again
 	@.venv/bin/python -m messaging_project.fuzz $(if $(SEED),--seed $(SEED))
 
-fuzz-short: $(INSTALLED) ## the same for two minutes
+fuzz-short: $(INSTALLED_DEV) ## the same for two minutes
 	@.venv/bin/python -m messaging_project.fuzz --seconds 110 $(if $(SEED),--seed $(SEED))
 
-check: $(INSTALLED) ## what must be clean before the tests: ruff, mypy, import-linter, deployment settings
+check: $(INSTALLED_DEV) ## what must be clean before the tests: ruff, mypy, import-linter, deployment settings
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(PRODUCTION) .venv/bin/mypy .
@@ -94,9 +96,15 @@ lock: $(INSTALLED) ## write requirements.lock anew from requirements.txt, with t
 sbom: $(INSTALLED) ## write sbom.json: what production installs, with licences, as CycloneDX
 	@.venv/bin/python -m messaging_project.sbom > sbom.json
 
-$(INSTALLED): requirements.txt requirements-dev.txt
+$(INSTALLED): requirements.txt requirements-local.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": name another one with PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv || { \
 		echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "Installing what it takes to run into .venv: a minute or a few, this once."
+	@$(PIP_INSTALL) -r requirements-local.txt
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED) requirements-dev.txt
+	@echo "Installing tools and test libraries into .venv: another minute or a few, this once."
+	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@

@@ -62,7 +62,10 @@ DEBUG: bool = env.bool("DEBUG", default=False)
 SECRET_KEY: str = env.str("SECRET_KEY", default="")
 SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 PUBLIC_URL: str = env.str("PUBLIC_URL", default="http://127.0.0.1:8080").rstrip("/")
-PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
+try:
+    PUBLIC_HOST, PUBLIC_PORT = urlsplit(PUBLIC_URL).hostname or "", urlsplit(PUBLIC_URL).port
+except ValueError as error:
+    raise ImproperlyConfigured(f"PUBLIC_URL is no URL: {error}.") from None
 PUBLIC_URL_IS_LOOPBACK = is_loopback(PUBLIC_URL)
 # Probes ask over loopback.
 ALLOWED_HOSTS = [PUBLIC_HOST, *env.list("ALLOWED_HOSTS", default=[]), "localhost", "127.0.0.1", "[::1]"]
@@ -359,9 +362,11 @@ SECURE_REDIRECT_EXEMPT = [r"^(live|startup|ready|health|dependencies|metrics)/?$
 SECURE_HSTS_SECONDS = 31_536_000 if SPEAKS_TLS else 0
 SESSION_ENGINE = "messaging_project.sessions"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SPEAKS_TLS
-# Under this prefix browsers take cookies over TLS from this very host alone: no sub-domain can plant one.
-SESSION_COOKIE_NAME = "__Host-sessionid" if SPEAKS_TLS else "sessionid"
-CSRF_COOKIE_NAME = "__Host-csrftoken" if SPEAKS_TLS else "csrftoken"
+# Under the prefix browsers take cookies over TLS from this very host alone: no sub-domain can plant one. Without TLS
+# it is the port that keeps two systems on one machine apart: browsers give a host's cookies to all its ports.
+COOKIE_NAME = "__Host-{}" if SPEAKS_TLS else f"{{}}_{PUBLIC_PORT}" if PUBLIC_PORT else "{}"
+SESSION_COOKIE_NAME = COOKIE_NAME.format("sessionid")
+CSRF_COOKIE_NAME = COOKIE_NAME.format("csrftoken")
 # The forms bring the token with them, so that no script needs the cookie.
 CSRF_COOKIE_HTTPONLY = True
 # Whether sub-domains follow, and whether browsers are told in advance, is for the owner of the domain to say.

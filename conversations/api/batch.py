@@ -77,7 +77,7 @@ def judged(request: Request) -> list[Row]:
 
 def messages_of(body: Any) -> list[Any]:
     """Return the list in a batch's body. Raises `ValidationError`."""
-    Shape.refuse_unknown(body, {"messages"})
+    Shape.refuse_unknown(body, ("messages",), wanted='a JSON object, {"messages": […]}')
     wishes = body.get("messages")
     if not isinstance(wishes, list) or not wishes:
         raise ValidationError({"messages": [ErrorDetail("Give a list of messages.", "required")]})

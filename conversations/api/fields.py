@@ -3,9 +3,10 @@
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from functools import cache, cached_property
+from difflib import get_close_matches
+from functools import cache, cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -22,6 +23,8 @@ NUL = "\x00"
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 MAX_TEXT_CHARACTERS = 1600
 LONGEST_SCHEDULE = timedelta(days=366)
+# More of them would make an answer much larger than its request, and take as long.
+MOST_HINTS, MOST_HINT_CHARACTERS = 3, 50
 MAX_METADATA_KEYS, MAX_METADATA_DEPTH, MAX_METADATA_BYTES = 50, 5, 4096
 
 
@@ -37,17 +40,27 @@ class Shape(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the validated values. Raises a validation error that names every unknown field."""
-        self.refuse_unknown(data, {*self.fields.keys(), *self.ignored})
+        self.refuse_unknown(data, tuple(self.fields), self.ignored)
         return super().to_internal_value(data)
 
     @staticmethod
-    def refuse_unknown(data: Any, known: Collection[str]) -> None:
-        """Raise a validation error for what is no object, or has members that nobody knows."""
+    def refuse_unknown(
+        data: Any, known: tuple[str, ...], ignored: tuple[str, ...] = (), *, wanted: str = "a JSON object"
+    ) -> None:
+        """Raise a validation error for what is no object, or has members that nobody knows. `wanted` says what is."""
         if not isinstance(data, dict):
-            raise serializers.ValidationError({"non_field_errors": ["Give a JSON object."]}, code="not_an_object")
-        if unknown := sorted(data.keys() - set(known)):
-            errors = {name: ["There is no such field."] for name in unknown}
+            raise serializers.ValidationError({"non_field_errors": [f"Give {wanted}."]}, code="not_an_object")
+        if unknown := sorted(data.keys() - {*known, *ignored}):
+            hints = {name: way_out(name[:MOST_HINT_CHARACTERS], known) for name in unknown[:MOST_HINTS]}
+            errors = {name: [f"There is no such field{hints.get(name, '.')}"] for name in unknown}
             raise serializers.ValidationError(errors, code="unknown_field")
+
+
+@lru_cache(1024)
+def way_out(name: str, known: tuple[str, ...]) -> str:
+    """Return the end of a sentence on a name that nobody knows: the one that was meant, else all there are."""
+    meant = get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"; did you mean {meant[0]}?" if meant else f": there are {', '.join(known)}."
 
 
 @cache

@@ -223,6 +223,24 @@ def test_a_word_that_is_no_choice_is_answered_with_the_choices(send):
     assert error["msg"] == "Give one of: sms, mms, email."
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("attachment", "There is no such field; did you mean attachments?"),
+        ("message", "There is no such field: there are from, to, type, body, "),
+        ("x" * 100_000, "There is no such field: there are from, to, type, body, "),
+    ],
+)
+def test_a_field_that_nobody_knows_is_answered_with_those_that_there_are(send, name, said):
+    [error] = send(**{name: "x"}).json()["errors"]
+    assert error["msg"].startswith(said)
+
+
+def test_an_answer_about_fields_that_nobody_knows_is_not_many_times_the_request(send):
+    body = {f"f{number}": 0 for number in range(1000)}
+    assert len(send(**body).content) < 10 * len(json.dumps(body))
+
+
 def test_every_bad_field_is_named_at_once(send):
     assert {loc[1] for loc, _ in codes(send(type="fax", to=5, attachments="x"))} == {"type", "to", "attachments"}
 

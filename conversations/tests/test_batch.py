@@ -132,6 +132,10 @@ def test_what_is_no_batch_is_refused_as_a_whole(body, status, code):
     assert not Message.objects.exists()
 
 
+def test_a_list_is_answered_with_what_to_put_it_into():
+    assert post([], body=[SMS])[1]["errors"][0]["msg"] == 'Give a JSON object, {"messages": […]}.'
+
+
 def test_a_batch_may_have_4_mb_where_a_single_send_has_256_kb(rung):
     big = [{**MAIL, "body": "x" * 300_000}] * 10
     assert post(big)[0] == 207

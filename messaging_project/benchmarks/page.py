@@ -88,7 +88,8 @@ class Browser:
 
     def post(self, path: str, form: dict[str, str]) -> Page:
         """POST a form with the token that Django asks for."""
-        return self._ask("POST", path, urlencode({**form, "csrfmiddlewaretoken": self.cookies.get("csrftoken", "")}))
+        token = next((value for name, value in self.cookies.items() if "csrftoken" in name), "")
+        return self._ask("POST", path, urlencode({**form, "csrfmiddlewaretoken": token}))
 
     def log_in(self, path: str, name: str, password: str) -> None:
         """Log in by the form at a path. Raises `LocalError` when that is refused."""

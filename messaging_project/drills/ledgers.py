@@ -7,7 +7,7 @@ from typing import Any
 
 from messaging_project.drills.books import WITHOUT_REPORTS, Entry
 from messaging_project.drills.carriers import Carrier
-from providers.sandbox.callbacks import UNDELIVERED
+from providers.sandbox.magic import UNDELIVERED, is_magic
 
 
 def entries(carriers: Iterable[Carrier], began: datetime) -> list[Entry]:
@@ -34,4 +34,4 @@ def outcome(line: dict[str, Any]) -> str:
     if line["provider"] in WITHOUT_REPORTS:
         return "sent"
     recipient = line["recipient"]
-    return "undelivered" if recipient in UNDELIVERED or recipient.startswith("bounce@") else "delivered"
+    return "undelivered" if recipient in UNDELIVERED or is_magic(recipient, "bounce") else "delivered"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from messaging_project.local import LocalError, control, demo, preflight
 from messaging_project.local.output import Console, Files
-from messaging_project.local.runtime import Lock, State, is_running
+from messaging_project.local.runtime import Lock, State, is_running, supervisor
 from messaging_project.local.settings_file import look, place, prepare
 from messaging_project.local.stack import Stack, introduction
 
@@ -20,9 +20,13 @@ def run(var: Path, options: argparse.Namespace) -> int:
     return Stack(prepare(os.environ), output, lock, listener, durable=not options.throw_away).run()
 
 
-def run_bg(_var: Path, _: argparse.Namespace) -> int:
-    """Run the stack in the background; return once everything is up."""
-    settings, _supervisor = control.start_in_background(look(os.environ))
+def run_bg(var: Path, _: argparse.Namespace) -> int:
+    """Run the stack in the background; return once everything is up, also where it was up before."""
+    if supervisor(var):
+        settings = control.well_already(var)
+        print("It runs already.")
+    else:
+        settings, _supervisor = control.start_in_background(look(os.environ))
     print(introduction(settings, strange_admin=bool(State(settings.var).read().get("strange_admin"))))
     return 0
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from messaging_project.local import LocalError, preflight
@@ -54,6 +55,15 @@ def start_in_background(settings: Settings, *, throw_away: bool = False) -> tupl
         _give_up(settings.var, process)
         raise
     return settings, process
+
+
+def well_already(var: Path) -> Settings:
+    """The settings of a running stack, for its introduction. Raises `LocalError` when none runs or it is not well."""
+    running = running_settings(var)
+    if reason := trouble(running.url):
+        raise LocalError(f"It runs already, and {reason}. `make restart-app` or `make stop` is a way on.")
+    # What it was started with counts as given there, whoever chose it.
+    return replace(running, given=look(os.environ).given)
 
 
 def stop(var: Path) -> None:

@@ -1,10 +1,11 @@
 """What would keep a stack from starting, found before anything is started."""
 
 import socket
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from messaging_project.local import LocalError
-from messaging_project.local.servers import LOOPBACK
+from messaging_project.local.servers import LOOPBACK, free_port
 from messaging_project.local.settings_file import Settings
 
 ANSWER_SECONDS = 3
@@ -14,7 +15,7 @@ SERVER_PORTS = {"DATABASE_URL": ("POSTGRES_PORT", 5432), "REDIS_URL": ("VALKEY_P
 
 
 def check(settings: Settings) -> socket.socket:
-    """Raise `LocalError` when a port is taken or given twice, or when nothing answers where a given URL points.
+    """Raise `LocalError` when ports are taken or given twice, or when nothing answers where a given URL points.
 
     Returns the socket of the web process, which listens already: what comes while that process is away waits in it.
     """
@@ -28,14 +29,30 @@ def check(settings: Settings) -> socket.socket:
         if port in owners:
             raise LocalError(f"{name} and {owners[port]} are both {port}: give each a port of its own.")
         owners[port] = name
-    web = listen("WEB_PORT", needed.pop("WEB_PORT"))
+    refusals = {name: refusal for name, port in needed.items() if (refusal := why_not(name, port))}
+    if refusals:
+        choice = " ".join(f"{name}={port}" for name, port in others(refusals, settings.ports).items())
+        advice = "These are free, to be given each time or kept in .env:"
+        raise LocalError("\n".join([*refusals.values(), advice, f"  make run {choice}"]))
+    return listen("WEB_PORT", needed["WEB_PORT"])
+
+
+def why_not(name: str, port: int) -> str:
+    """Say why a port can't be listened on, "" when it can."""
     try:
-        for name, port in needed.items():
-            listen(name, port).close()
-    except LocalError:
-        web.close()
-        raise
-    return web
+        listen(name, port).close()
+    except LocalError as refusal:
+        return str(refusal)
+    return ""
+
+
+def others(refused: Iterable[str], ports: Mapping[str, int]) -> dict[str, int]:
+    """For each setting whose port was refused the next port that is free and not another setting's."""
+    chosen = {name: port for name, port in ports.items() if name not in refused}
+    for name in refused:
+        above = (port for port in range(ports[name] + 1, 65536) if port not in chosen.values())
+        chosen[name] = next((port for port in above if not why_not(name, port)), 0) or free_port()
+    return {name: chosen[name] for name in refused}
 
 
 def listen(name: str, port: int) -> socket.socket:
@@ -47,7 +64,7 @@ def listen(name: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as reason:
         listener.close()
-        raise LocalError(f"Port {port} can't be used ({reason.strerror}): choose another one, {name}=….") from None
+        raise LocalError(f"Port {port} ({name}) can't be used: {reason.strerror}.") from None
     return listener
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -19,13 +20,14 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
 from messaging_project.local import LocalError, binaries, control, demo, output, preflight, settings_file
+from messaging_project.local.__main__ import main
 from messaging_project.local.output import Console, Files
 from messaging_project.local.probe import trouble
 from messaging_project.local.processes import alive, spawn, wait_until
 from messaging_project.local.running import family, stack_environment
 from messaging_project.local.runtime import Lock, State, holders, is_running
 from messaging_project.local.servers import PostgreSQL, free_port
-from messaging_project.local.settings_file import look, prepare, read
+from messaging_project.local.settings_file import PORTS, look, prepare, read
 from messaging_project.local.stack import Stack, introduction
 
 RUN = [sys.executable, "-m", "messaging_project.local", "run"]
@@ -135,6 +137,26 @@ def test_a_taken_port_is_an_error_that_names_port_and_setting(tmp_path, setting)
             preflight.check(look(stack_environment(tmp_path, **{setting: port})))
 
 
+def test_the_readme_names_every_port():
+    assert set(re.findall(r"\w+_PORT", (binaries.CHECKOUT / "README.md").read_text())) == set(PORTS)
+
+
+def test_all_taken_ports_are_named_at_once_with_a_line_that_works_instead(tmp_path):
+    environment = stack_environment(tmp_path)
+    settings = ("WEB_PORT", "FLOWER_PORT", "VALKEY_PORT")
+    with ExitStack() as taken:
+        for setting in settings:
+            server = taken.enter_context(socket.create_server(("127.0.0.1", 0)))
+            environment[setting] = str(server.getsockname()[1])
+        with pytest.raises(LocalError) as refusal:
+            preflight.check(look(environment))
+        *named, _, advice = str(refusal.value).splitlines()
+        assert [line.split()[1] for line in named] == [environment[setting] for setting in settings]
+        instead = dict(word.split("=") for word in advice.partition("make run ")[2].split())
+        assert tuple(instead) == settings
+        preflight.check(look(environment | instead)).close()
+
+
 def test_with_a_taken_port_nothing_is_left_running(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         environment = stack_environment(tmp_path, WEB_PORT=str(taken.getsockname()[1]))
@@ -234,6 +256,21 @@ def test_a_hung_orphan_is_killed_and_a_stranger_is_not(tmp_path, monkeypatch):
 def test_a_second_stack_on_the_same_directory_is_refused(stack):
     with pytest.raises(LocalError, match="already"):
         control.start_in_background(stack.settings)
+
+
+def test_started_in_the_background_again_a_stack_says_where_everything_is(stack, monkeypatch, capsys):
+    monkeypatch.setattr(os, "environ", stack.settings.source)
+    monkeypatch.setattr(sys, "argv", ["local", "run-bg"])
+    assert main() == 0
+    said = capsys.readouterr().out
+    assert said.startswith("It runs already.\nEverything is up.\n")
+    assert f"{stack.url}/admin/  user admin, password: ADMIN_PASSWORD in {stack.settings.var / 'local.env'}\n" in said
+
+
+def test_a_stack_that_is_not_well_is_not_called_up(stack, monkeypatch):
+    monkeypatch.setattr(control, "trouble", lambda url: "/health answers 503: redis")
+    with pytest.raises(LocalError, match="runs already, and /health answers 503: redis"):
+        control.well_already(stack.settings.var)
 
 
 def test_a_stack_that_cannot_start_says_why_and_is_gone(tmp_path):

@@ -86,6 +86,7 @@ def test_the_blocks_of_a_page_do_what_it_says(stack, shell, page):
     text = (CHECKOUT / "docs" / page).read_text().replace("localhost:8080", urlsplit(stack.url).netloc)
     blocks = BLOCK.findall(text.replace("9000", str(free_port())))
     assert {kind for kind, _ in blocks} >= {"bash"}
+    assert "$(curl " not in text.replace("$(curl -sS ", ""), "Into a pipe curl writes its progress as well."
     for (kind, block), (following, expected) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
         if kind == "python":
             (shell.place / block.splitlines()[0].removeprefix("# ")).write_text(block)

@@ -3,6 +3,7 @@
 from contextlib import closing
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.urls import reverse
 
@@ -13,10 +14,8 @@ from messaging_project.tests.test_roles import ADDS, CHANGES, SEES, path, rows  
 def visit(page, live_server, client):
     """Open a page as a superuser; what it complained of on the console, and what was not found."""
     client.force_login(User.objects.create_superuser("root"))
-    complaints = []
-    page.context.add_cookies(
-        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
-    )
+    complaints, name = [], settings.SESSION_COOKIE_NAME
+    page.context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": live_server.url}])
     page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
 

@@ -57,6 +57,7 @@ def test_sound_settings_start():
             {"ROUTE_EMAIL": "smtp_backup", "SMTP_BACKUP_URL": "smtp://user:REPLACE@mail.example.com:587"},
             "SMTP_BACKUP_URL without the password of an example",
         ),
+        ({"PUBLIC_URL": "http://127.0.0.1:eighty"}, "PUBLIC_URL is no URL: Port could not be cast"),
         ({"TWILIO_AUTH_TOKEN": "REPLACE"}, "TWILIO_AUTH_TOKEN that is no example's"),
         ({"REDIS_SENTINEL_PASSWORD": "PASSWORD"}, "REDIS_SENTINEL_PASSWORD that is no example's"),
         ({"LEASE_SECONDS": "25"}, "set it above PROVIDER_TIMEOUT_SECONDS (20) + 5"),
@@ -166,8 +167,13 @@ def test_further_hosts_are_served_beside_the_public_one():
 
 @pytest.mark.parametrize(
     ("public_url", "name", "secure"),
-    [("https://switchboard.example.com", "__Host-sessionid", True), ("http://127.0.0.1:8080", "sessionid", False)],
+    [
+        ("https://switchboard.example.com", "__Host-sessionid", True),
+        ("https://switchboard.example.com:8443", "__Host-sessionid", True),
+        ("http://127.0.0.1:9080", "sessionid_9080", False),
+        ("http://switchboard.internal", "sessionid", False),
+    ],
 )
-def test_over_tls_no_sub_domain_can_plant_a_session(public_url, name, secure):
+def test_no_sub_domain_over_tls_and_no_other_port_without_it_can_replace_a_session(public_url, name, secure):
     started = start("settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE", PUBLIC_URL=public_url)
     assert started.stdout.strip() == f"{name} {secure}"

@@ -138,7 +138,7 @@ def test_settings_are_read_in_the_order_of_the_example_and_all_stand_there():
     assert read == [name for name in listed if name in read]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-local.txt", "requirements-dev.txt"])
 def test_every_requirement_is_pinned(name):
     lines = (ROOT / name).read_text().splitlines()
     requirements = [line for line in lines if line and not line.startswith(("#", "-r"))]

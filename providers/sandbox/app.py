@@ -1,33 +1,6 @@
 """Twilio and SendGrid on loopback: their wire formats, a ledger, signed callbacks, faults on demand.
 
-Beside the providers' own paths it has these:
-
-    GET    /           what it is; a browser gets a page with everybody's phone and mailbox
-    GET    /help       what it is, for a browser, too
-    GET    /ledger     {"phone": where people see the same,
-                       "requests": [{"message_id", "attempt", "provider", "provider_message_id", "from", "to", "at"}]},
-                       oldest first; ?message_id= picks one message
-    GET    /faults     {"faults": [{"provider", "fault"}]}: what the next send requests will meet
-    POST   /faults     {"provider", "fault", "count": 1} orders some; providers.sandbox.faults.FAULTS lists them
-    DELETE /faults     takes back those that were not met yet
-    POST   /settings   {"latency_ms", "callback_delay_ms"}: either or both, how long an answer and a callback take;
-                       {"drop_percent", "duplicate_percent", "reorder_percent"}: of a hundred callbacks so many never
-                       come, come twice, come after the next one of the same message; {"inbound_retries"}: how often
-                       (0 to 5) Twilio repeats an inbound message that was not taken, as #rc=N&rp=all on the number's
-                       URL would have it; {"activity_lag_ms"}: how long until SendGrid's Email Activity shows a mail;
-                       {"activity_per_minute"}, 6 at first: how many requests that takes. The others but the times are
-                       0 at first; answers the times and what is not as at first
-    DELETE /settings   turns them back to where they were at the start
-    GET    /controls   {"faults": [{"fault", "what"}], "waiting": [{"provider", "fault", "count"}], "dials": [{"name",
-                       "value", "first", "largest", "what"}]}: all there is to order and to turn, and how it stands
-    POST   /inbound    somebody writes to us: {"type": "sms", "mms" or "email", "from", "to", "body", "count": 1,
-                       "wait": false}; for sms and mms "opt_out_type" (STOP, START, HELP); for email "subject", "html",
-                       "in_reply_to", "references", "auto_submitted" and "raw": true for raw MIME; for mms (by default a
-                       picture) and email "attachments": [{"filename", "content_type", "content_base64", "content_id"}].
-                       Answers {"messages": [{"id"}]} at once, or with "wait" when all were posted to PUBLIC_URL, each
-                       with "callbacks": the HTTP status of each delivery, null for no answer, none when dropped
-    GET    /inbound    {"messages": [{"type", "id", "from", "to", "at", "told"}]}, oldest first; SMS and MMS are in
-                       Twilio's own list, too
+Beside the providers' own paths it has those that `providers.sandbox.manual` lists.
 
 A page of another site can ask for none of it (`providers.sandbox.guard`), and what is posted must be called
 application/json. `providers.sandbox.page` says what the page for people asks for.
@@ -35,6 +8,7 @@ application/json. `providers.sandbox.page` says what the page for people asks fo
 
 import contextlib
 import errno
+import json
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -49,8 +23,9 @@ from providers.sandbox.faults import FAULTS, Faults
 from providers.sandbox.guard import own_page_only
 from providers.sandbox.inbound import InboundCallbacks, InboundDoor, own_url
 from providers.sandbox.ledger import Ledger
+from providers.sandbox.manual import as_page, as_text
 from providers.sandbox.media import MediaHost
-from providers.sandbox.page import PageDoor, is_for_people, page
+from providers.sandbox.page import POLICY, PageDoor, is_for_people, page
 from providers.sandbox.sendgrid import SendGridDoor
 from providers.sandbox.settings import DIALS, Dials, SandboxSettings
 from providers.sandbox.twilio import TwilioDoor
@@ -107,7 +82,7 @@ def make_app(settings: SandboxSettings) -> web.Application:
 
 
 class Desk:
-    """The sandbox's own pages."""
+    """The sandbox's own paths."""
 
     def __init__(self, dials: Dials, ledger: Ledger, faults: Faults) -> None:
         self._dials = dials
@@ -116,7 +91,7 @@ class Desk:
         self._faults = faults
 
     def routes(self) -> list[web.RouteDef]:
-        """The paths of this module's docstring, for `web.Application.add_routes`."""
+        """The paths that are neither a provider's nor the page's, for `web.Application.add_routes`."""
         return [
             web.get("/", self.index),
             web.get("/help", self.help),
@@ -134,17 +109,20 @@ class Desk:
         return page() if is_for_people(request) else await self.help(request)
 
     async def help(self, request: web.Request) -> web.Response:
-        """200, plain text: this module's docstring and what each fault does."""
-        return web.Response(text=f"{__doc__}\nFaults:\n\n" + "".join(f"    {n:15} {t}\n" for n, t in FAULTS.items()))
+        """200: what there is here, to a browser as a page, to everybody else as plain text."""
+        if not is_for_people(request):
+            return web.Response(text=as_text(own_url(request)), headers={"Vary": "Accept"})
+        return web.Response(text=as_page(own_url(request)), content_type="text/html", headers=POLICY)
 
     async def ledger(self, request: web.Request) -> web.Response:
-        """200 `{"phone", "requests": [Entry.row()]}`, oldest first; none for a `message_id` that was never accepted.
-        `phone` is where people see the same.
+        """200 `{"phone", "requests": [Entry.row()]}`, oldest first, each request in a line of its own; none for a
+        `message_id` that was never accepted. `phone` is where people see the same.
         """
         wanted = request.query.get("message_id")
         entries = self._ledger.oldest_first()
-        rows = [each.row() for each in entries if wanted in (None, each.message_id)]
-        return answer({"phone": f"{own_url(request)}/", "requests": rows})
+        rows = [json.dumps(each.row()) for each in entries if wanted in (None, each.message_id)]
+        lines = [f'{{"phone": "{own_url(request)}/", "requests": [', ",\n".join(rows), "]}\n"]
+        return web.Response(text="\n".join(lines), content_type="application/json")
 
     async def faults(self, request: web.Request) -> web.Response:
         """200 `{"faults": [{"provider", "fault"}]}`, each provider's in the order in which they will be met."""
@@ -177,7 +155,7 @@ class Desk:
         return answer(self._dials.shown())
 
     async def controls(self, request: web.Request) -> web.Response:
-        """200 with everything that can be ordered and turned, as this module's docstring has it."""
+        """200 with everything that can be ordered and turned, and how it stands."""
         waiting = [
             {"provider": provider, "fault": fault, "count": sum(1 for _ in same)}
             for (provider, fault), same in groupby(self._faults.listing(), lambda each: tuple(each.values()))

@@ -1,12 +1,6 @@
 """What the providers report later: signed as they sign, in order for each message unless dialled otherwise.
 
-What becomes of a message is chosen by its recipient:
-
-    +15005550009                accepted, sent, then `undelivered` with ErrorCode 30003 (handset unreachable)
-    +15005530003 … +15005530008 the same with the ErrorCode that the last five digits name
-    bounce@any.domain           processed, then a `bounce` event (550 5.1.1, no such mailbox)
-    dropped@any.domain          a `dropped` event at once: SendGrid did not even try
-    anything else               delivered
+What becomes of a message is chosen by its recipient: `providers.sandbox.magic` lists those that it does not reach.
 
 A caller that can't be reached is tried again for about a minute, as it may be starting anew. Steps of which the caller
 was not told when the sandbox stopped are told after its next start, so a callback can come twice, as the real ones do.
@@ -31,6 +25,7 @@ from twilio.request_validator import RequestValidator
 
 from providers.sandbox.courier import HELD_BACK_SECONDS, LIKE_SENDGRID, Courier, like_twilio
 from providers.sandbox.ledger import Entry, Ledger, now
+from providers.sandbox.magic import UNDELIVERED, Mailbox, is_magic
 from providers.sandbox.settings import Dials, SandboxSettings
 
 logger = logging.getLogger(__name__)
@@ -38,8 +33,6 @@ logger = logging.getLogger(__name__)
 EVENTS_AT_ONCE = 500
 TWILIO_PATH = "/api/v1/webhooks/twilio"
 SENDGRID_PATH = "/api/v1/webhooks/sendgrid"
-
-UNDELIVERED = {"+15005550009": 30003} | {f"+150055{code}": code for code in range(30003, 30009)}
 
 
 def twilio_stages(entry: Entry) -> tuple[tuple[str, int | None], ...]:
@@ -91,8 +84,8 @@ def _event(entry: Entry, to: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def _is_for(to: Mapping[str, Any], name: str) -> bool:
-    return str(to["email"]).lower().startswith(f"{name}@")
+def _is_for(to: Mapping[str, Any], name: Mailbox) -> bool:
+    return is_magic(to["email"], name)
 
 
 def sign_like_twilio(auth_token: str, url: str, form: Mapping[str, str]) -> dict[str, str]:

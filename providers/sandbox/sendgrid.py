@@ -1,8 +1,6 @@
 """SendGrid's door: `POST /v3/mail/send`, with the refusals of its "Mail Send errors" page, and `GET /v3/messages`, the
 Email Activity feed, as
 https://www.twilio.com/docs/sendgrid/api-reference/email-activity/filter-all-messages shows it.
-
-A sender `unverified@any.domain` is refused with the 403 of a sender identity that was not verified.
 """
 
 import hmac
@@ -21,6 +19,7 @@ from aiohttp import web
 from providers.sandbox.callbacks import SendGridCallbacks, sendgrid_stages
 from providers.sandbox.faults import ACCEPTING, Faults, lost_answer
 from providers.sandbox.ledger import Entry, Ledger, attempt_number, now
+from providers.sandbox.magic import is_magic
 from providers.sandbox.settings import Dials, SandboxSettings
 
 HELP = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#"
@@ -206,7 +205,7 @@ def check_sender(sender: Any) -> None:
         )
     if not is_address(sender["email"]):
         refuse("The from email does not contain a valid address.", "from.email", "message.from")
-    if sender["email"].lower().startswith("unverified@"):
+    if is_magic(sender["email"], "unverified"):
         raise SendGridError(
             403,
             "The from address does not match a verified Sender Identity. Mail cannot be sent until this error is"

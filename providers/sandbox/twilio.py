@@ -1,10 +1,5 @@
 """Twilio's door: the Message and Media resources of its API of 2010-04-01, as its OpenAPI description and error pages
-have them.
-
-Numbers with a fixed answer, as Twilio's test credentials have them ("Magic input"):
-
-    To +15005550001 → 21211   +15005550002 → 21612   +15005550003 → 21408   +15005550004 → 21610
-    From +15005550001 → 21212   +15005550007 → 21606   +15005550008 → 21611
+have them. `providers.sandbox.magic` lists the numbers that it refuses.
 """
 
 import base64
@@ -25,6 +20,7 @@ from multidict import MultiDict
 from providers.sandbox.callbacks import TwilioCallbacks, twilio_stages
 from providers.sandbox.faults import ACCEPTING, Faults, lost_answer
 from providers.sandbox.ledger import Entry, Ledger, attempt_number, now
+from providers.sandbox.magic import REFUSED
 from providers.sandbox.media import media_resource, redirect_to_bytes
 from providers.sandbox.settings import Dials, SandboxSettings
 
@@ -55,8 +51,6 @@ ERRORS = {
     21620: (400, "Invalid media URL(s)"),
     21623: (400, "Number of media files exceeds allowed limit"),
 }
-MAGIC_TO = {"+15005550001": 21211, "+15005550002": 21612, "+15005550003": 21408, "+15005550004": 21610}
-MAGIC_FROM = {"+15005550001": 21212, "+15005550007": 21606, "+15005550008": 21611}
 FAULTS = {"401": 20003, "429": 20429, "500": 20500, "500_accepted": 20500}
 
 PHONE = re.compile(r"\+[1-9]\d{6,14}")
@@ -280,8 +274,7 @@ def check(form: MultiDict[str]) -> None:
         (21623, len(media) > MOST_MEDIA),
         (21620, not all(is_url(url) for url in media)),
         (21609, bool(callback) and not is_url(callback)),
-        (MAGIC_TO.get(to, 0), to in MAGIC_TO),
-        (MAGIC_FROM.get(sender, 0), sender in MAGIC_FROM),
+        *((REFUSED.get(each, 0), each in REFUSED) for each in (("to", to), ("from", sender))),
     )
     for code, applies in refusals:
         if applies:

@@ -1,11 +1,14 @@
 """The sandbox's page as a browser meets it: what its scripts are told, and who may ask and change."""
 
+import json
 import re
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from providers.sandbox.faults import FAULTS
+from providers.sandbox.magic import ROWS
 from providers.sandbox.page import PAGE, STATIC
 from providers.tests.conftest import running_sandbox
 from providers.tests.test_sandbox import a_caller, a_mail, post_mail, send_mail, send_sms, until
@@ -55,8 +58,18 @@ def test_a_browser_gets_the_page_and_a_program_what_it_is(sandbox):
     assert get(sandbox, "/").text == get(sandbox, "/help").text
 
 
-def test_the_page_may_load_and_run_nothing_but_its_own_files(sandbox):
-    page = get(sandbox, "/", {"Accept": "text/html"})
+def test_help_begins_with_what_makes_a_message_fail_and_names_no_file_of_ours(sandbox):
+    page = get(sandbox, "/help", {"Accept": "text/html"}).text
+    magic, faults, paths = (re.split("<code>|</code>", part) for part in page.split("<h2")[1:])
+    assert {row.address for row in ROWS} <= set(magic)
+    assert set(FAULTS) <= set(faults)
+    assert "POST   /faults" in paths[0]
+    assert [each for each in (page, get(sandbox, "/help").text) if re.search(r"providers[./]|\.py", each)] == []
+
+
+@pytest.mark.parametrize("path", ["/", "/help"])
+def test_a_page_may_load_and_run_nothing_but_our_own_files(sandbox, path):
+    page = get(sandbox, path, {"Accept": "text/html"})
     policy = dict(each.strip().split(" ", 1) for each in page.headers["Content-Security-Policy"].split(";"))
     assert policy.pop("default-src") == "'none'"
     assert set(policy.values()) == {"'self'", "'none'"}
@@ -289,6 +302,12 @@ def test_every_dial_is_turned_back_to_where_it_was(sandbox):
     sandbox.dial(**{each["name"]: each["largest"] for each in before})
     sandbox.call("DELETE", "/settings")
     assert sandbox.call("GET", "/controls")["dials"] == before
+
+
+def test_the_ledger_is_read_line_by_line(sandbox):
+    ids = [send_sms(sandbox).sid for _ in range(2)]
+    lines = get(sandbox, "/ledger").text.splitlines()[1:-1]
+    assert [json.loads(line.rstrip(","))["provider_message_id"] for line in lines] == ids
 
 
 def test_the_ledger_says_where_people_see_the_same(sandbox):
