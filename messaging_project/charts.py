@@ -9,7 +9,7 @@ from math import floor, log10
 WIDTH, HEIGHT = 720, 220
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 18, 34
 LABEL_WIDTH = 64
-MOST_LABELS = 8
+MOST_LABELS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A word beside an axis, at its place."""
+    """A word beside an axis, at its place, which is its beginning or its `end`."""
 
     at: float
     text: str
+    anchor: str = "start"
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,15 @@ class Chart:
 
     @property
     def labels(self) -> list[Label]:
-        """What stands below the bars: hours, or days where there are more than two."""
+        """What stands below the bars: hours, or days where there are more than two. The newest ends with the chart."""
         days = len(self.hours) > 48
         step = 24 if days else max(1, len(self.hours) // MOST_LABELS)
         marked = [each for each in enumerate(self.hours) if each[1].hour % step == 0]
         labels = [Label(self._x(number), f"{hour:%d %b}" if days else f"{hour:%H:%M}") for number, hour in marked]
-        return [label for label in labels if label.at <= self.right - LABEL_WIDTH]
+        if labels[-1].at > self.right - LABEL_WIDTH:
+            free = [label for label in labels if label.at + LABEL_WIDTH <= self.right - LABEL_WIDTH]
+            labels = [*free, Label(self.right, labels[-1].text, "end")]
+        return labels
 
     @property
     def bars(self) -> Iterator[Bar]:

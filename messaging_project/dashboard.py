@@ -117,7 +117,9 @@ def operations(request: HttpRequest) -> dict[str, Any]:
     """Return what is for those alone who look after accounts."""
     if not request.user.has_perm("providers.view_accountstate"):
         return {}
-    return {"accounts": accounts(), "flower_url": settings.FLOWER_URL}
+    rows = accounts()
+    stopped = [row for row in rows if row.state != AccountState.State.RUNNING]
+    return {"accounts": rows, "stopped": stopped, "flower_url": settings.FLOWER_URL}
 
 
 def this_hour() -> datetime:

@@ -9,20 +9,33 @@ from django.http import HttpRequest
 
 from providers import routes
 from providers.admin_actions import CheckedActions
+from providers.admin_filters import AccountFilter
 from providers.models import AccountState
 
 REHEARSAL = timedelta(minutes=10)
+
+
+class OwnAccountFilter(AccountFilter):
+    """Narrows the accounts to one of them."""
+
+    parameter_name = "account"
 
 
 @admin.register(AccountState)
 class AccountStateAdmin(CheckedActions, admin.ModelAdmin):
     """Staff look, pause and resume; everything else follows from what the providers answer."""
 
-    list_display = ("account", "channel", "state", "why", "since", "probe_at")
-    list_filter = ("state", "account", "channel")
+    list_display = ("named", "channel", "state", "why", "since", "probe_at")
+    list_filter = ("state", OwnAccountFilter, "channel")
+    empty_value_display = "–"
     ordering = ("account", "channel")
     actions = ("pause", "rehearse", "resume")
     list_display_links = None
+
+    @admin.display(description="account", ordering="account")
+    def named(self, row: AccountState) -> str:
+        """Return which account it is."""
+        return row.label
 
     @admin.display(description="why")
     def why(self, row: AccountState) -> str:

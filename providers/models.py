@@ -100,7 +100,7 @@ class AccountStateQuerySet(models.QuerySet["AccountState"]):
         """
         paused = self.filter(account__in=route, channel=channel, state=AccountState.State.PAUSED)
         since = list(paused.values_list("since", flat=True))
-        return max(since) if len(since) == len(route) else None
+        return max(filter(None, since), default=None) if len(since) == len(route) else None
 
     def decided_by_probe(self, row: "AccountState") -> "AccountStateQuerySet":
         """Return what one probe decides about: all of a paused account, or the one channel whose breaker is open.
@@ -145,7 +145,8 @@ class AccountState(models.Model):
     state = models.CharField(max_length=7, choices=State.choices, default=State.RUNNING)
     code = models.CharField("reason", max_length=50, blank=True)
     sentence = models.CharField(max_length=500, blank=True)
-    since = models.DateTimeField(default=timezone.now)
+    # When it became so; none where it never was anything else.
+    since = models.DateTimeField(null=True)
     probe_at = models.DateTimeField("next probe", null=True, blank=True)
     failures = models.PositiveIntegerField(default=0)
     failing_since = models.DateTimeField(null=True, blank=True)
@@ -161,6 +162,11 @@ class AccountState(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account}, {self.channel}: {self.state}"
+
+    @property
+    def label(self) -> str:
+        """The account as staff read it."""
+        return routes.label_of(self.account)
 
     def move(self, state: str, code: str, sentence: str, probe_at: datetime | None) -> None:
         """Write down what this locked row becomes, and log it. A reason that changes does not restart the time."""

@@ -45,6 +45,11 @@ def is_test(name: str) -> bool:
     return name == SANDBOX
 
 
+def label_of(name: str) -> str:
+    """An account as staff read it: that of tests says what it is for."""
+    return f"{name} (tests)" if is_test(name) else name
+
+
 def accounts_for(channel: Channel) -> Mapping[str, Provider]:
     """The accounts that carry a channel by name, the preferred one first, that of tests last. One without credentials
     raises `Misconfigured` when it is to send.

@@ -8,9 +8,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from conversations.admin.filters import AccountFilter, KnownValuesFilter
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
+from providers.admin_filters import AccountFilter, KnownValuesFilter
 from webhooks.models import Delivery, Receipt, Refusal, Subscription
 from webhooks.models.delivery import MOST_REPLAYED, DeliveryQuerySet
 from webhooks.models.subscription import EVENT_TYPES

@@ -4,7 +4,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.db.models import DateTimeField, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html_join
@@ -13,6 +14,17 @@ from conversations.admin.reading import ReadOnlyRows
 from conversations.models import ApiKey, Client
 from conversations.models.client import Scope
 from providers.admin_actions import CheckedActions, is_confirmed
+
+
+class NamedDateTime(AdminSplitDateTime):
+    """The two inputs of a time, each with a name of its own: the label of both belongs to neither."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """Return what its template takes."""
+        context = super().get_context(name, value, attrs)
+        for part, noun in zip(context["widget"]["subwidgets"], ("date", "time"), strict=True):
+            part["attrs"]["aria-label"] = f"{name.replace('_', ' ').capitalize()}: {noun}"
+        return context
 
 
 class KeyColumns:
@@ -50,6 +62,7 @@ class ClientAdmin(CheckedActions, admin.ModelAdmin):
     list_filter = ("test", ("disabled_at", admin.EmptyFieldListFilter))
     ordering = ("name",)
     fields = ("name", "test", "senders", "requests_per_minute", "disabled_at", "created_at")
+    formfield_overrides = {DateTimeField: {"widget": NamedDateTime}}
     inlines = (KeyInline,)
 
     @admin.display(description="sends from")
@@ -81,6 +94,7 @@ class ApiKeyAdmin(KeyColumns, CheckedActions, admin.ModelAdmin):
     """Keys are made, shown once, and revoked; none is changed."""
 
     form = ApiKeyForm
+    formfield_overrides = {DateTimeField: {"widget": NamedDateTime}}
     list_display = (
         "prefix", "client", "state", "scopes_in_words", "last_used_at", "expires_at", "created_at",
     )  # fmt: skip

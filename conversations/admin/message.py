@@ -5,14 +5,17 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import F, Model, Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.text import Truncator
 
-from conversations.admin.filters import AccountFilter
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly, ReadOnlyRows
 from conversations.models import Conversation, Media, Message, MessageEvent
 from conversations.models.conversation import any_contains
+from conversations.templatetags.addresses import breakable
 from providers import routes
+from providers.admin_filters import AccountFilter
 
 FIRST = "conversation"
 SEARCHED = 500
@@ -51,11 +54,29 @@ class MediaInline(ReadOnlyRows, admin.TabularInline):
         return format_html('<a href="{}">open</a>', media.get_absolute_url())
 
 
+class MessageColumns:
+    """What lists of messages say of each."""
+
+    @admin.display(description="to, from", ordering="recipient")
+    def people(self, message: Message) -> str:
+        """Return whom it is for, with a link to their thread, and whom it is from."""
+        url = reverse("admin:conversations_conversation_change", args=[message.conversation_id])
+        words = '<a href="{}" title="Open the conversation">{}</a><br><span class="quiet">from {}</span>'
+        return format_html(words, url, breakable(message.recipient), breakable(message.sender))
+
+    @admin.display(description="message")
+    def text(self, message: Message) -> str:
+        """Return the first words, with a link to all that is known of it."""
+        words = message.subject or message.body or ("(redacted)" if message.redacted_at else "(no text)")
+        url = reverse("admin:conversations_message_change", args=[message.pk])
+        return format_html('<a href="{}" title="Open the message">{}</a>', url, Truncator(words).chars(60))
+
+
 @admin.register(Message)
-class MessageAdmin(ReadOnly, admin.ModelAdmin):
+class MessageAdmin(MessageColumns, ReadOnly, admin.ModelAdmin):
     """What was sent, and what became of it."""
 
-    list_display = ("created_at", "type", "sender", "recipient", "status", "attempts", "error_code", "provider")
+    list_display = ("created_at", "type", "people", "text", "status", "error_code", "provider")
     list_filter = ("status", "type", "direction", AccountFilter, "test")
     search_fields = ("sender", "recipient", "provider_message_id")
     search_help_text = "A number or an address, or part of one; or the whole id that the provider has for it"

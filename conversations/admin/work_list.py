@@ -8,13 +8,9 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.text import Truncator
 
 from conversations import tasks
-from conversations.admin.filters import AccountFilter, KnownValuesFilter
-from conversations.admin.message import LONG_AND_NOT_LISTED, between
+from conversations.admin.message import LONG_AND_NOT_LISTED, MessageColumns, between
 from conversations.admin.paging import CappedPaginator
 from conversations.admin.reading import ReadOnly
 from conversations.models import Message, NotReached, OptOut, Scheduled
@@ -23,6 +19,7 @@ from conversations.models.opt_out import REFUSED
 from conversations.models.status import Status
 from conversations.models.work_list import may_have_been_sent
 from providers.admin_actions import is_confirmed
+from providers.admin_filters import AccountFilter, KnownValuesFilter
 
 OPTED_OUT = "opted out"
 IN_WORDS = {
@@ -34,7 +31,7 @@ IN_WORDS = {
 """The reason, where a message carries none."""
 
 
-class WorkListAdmin(ReadOnly, admin.ModelAdmin):
+class WorkListAdmin(MessageColumns, ReadOnly, admin.ModelAdmin):
     """A list of messages with a link to the thread of each. Its permissions are those of its own list."""
 
     search_fields = ("sender", "recipient")
@@ -59,20 +56,6 @@ class WorkListAdmin(ReadOnly, admin.ModelAdmin):
     def channel(self, message: Message) -> str:
         """Return what it is sent on."""
         return {"sms": "SMS", "mms": "MMS", "email": "Email"}[message.type]
-
-    @admin.display(description="to, from", ordering="recipient")
-    def people(self, message: Message) -> str:
-        """Return whom it is for, with a link to their thread, and whom it is from."""
-        url = reverse("admin:conversations_conversation_change", args=[message.conversation_id])
-        words = '<a href="{}" title="Open the conversation">{}</a><br><span class="quiet">from {}</span>'
-        return format_html(words, url, message.recipient, message.sender)
-
-    @admin.display(description="message")
-    def text(self, message: Message) -> str:
-        """Return the first words, with a link to all that is known of it."""
-        words = message.subject or message.body or ("(redacted)" if message.redacted_at else "(no text)")
-        url = reverse("admin:conversations_message_change", args=[message.pk])
-        return format_html('<a href="{}" title="Open the message">{}</a>', url, Truncator(words).chars(60))
 
     def report(self, request: HttpRequest, done: str, count: int, left: Counter[str]) -> None:
         """Tell how many it was done to, and why others were left."""

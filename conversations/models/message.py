@@ -210,7 +210,7 @@ class Message(models.Model):
     # was sent: when the provider is asked what became of it, as no report came.
     settle_at = models.DateTimeField(null=True)
     settle_by = models.DateTimeField(null=True)
-    looks = models.PositiveSmallIntegerField(db_default=0, default=0)
+    looks = models.PositiveSmallIntegerField("lookups at the provider without a result", db_default=0, default=0)
     report_due_at = models.DateTimeField(null=True)
     error_code = models.CharField(max_length=50, blank=True)
     error_message = models.CharField(max_length=500, blank=True)

@@ -104,7 +104,7 @@ class OptOut(models.Model):
     class Source(models.TextChoices):
         """On whose word it holds, or was lifted."""
 
-        KEYWORD = "keyword", "STOP or START by text"
+        KEYWORD = "keyword", "Texted STOP"
         PROVIDER = "provider", "The provider blocks it (Twilio 21610)"
         UNSUBSCRIBE = "unsubscribe", "Unsubscribed at SendGrid"
         SPAM_REPORT = "spam_report", "Reported as spam"
@@ -121,7 +121,9 @@ class OptOut(models.Model):
     source = models.CharField(max_length=11, choices=Source.choices)
     opted_out_at = models.DateTimeField()
     lifted_at = models.DateTimeField(null=True, blank=True)
-    lifted_by = models.CharField(max_length=11, choices=Source.choices, blank=True)
+    lifted_by = models.CharField(
+        max_length=11, choices={**dict(Source.choices), Source.KEYWORD: "Texted START"}, blank=True
+    )
 
     objects: ClassVar[models.Manager["OptOut"]] = OptOutQuerySet.as_manager()
 

@@ -29,7 +29,7 @@ class NotReached(Message):
     class Meta:
         proxy = True
         default_permissions = ("view",)
-        verbose_name = "message that did not arrive"
+        verbose_name = "not reached"
         verbose_name_plural = "not reached"
 
     @property

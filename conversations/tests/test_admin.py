@@ -15,8 +15,11 @@ def test_staff_find_a_conversation_by_its_number_and_read_it(admin_client, accep
 
 
 def test_staff_read_what_became_of_a_message(admin_client, accept):
-    message = accept()
-    assert "+15559876543" in admin_client.get(reverse("admin:conversations_message_changelist")).text
+    message = accept(body="The first words of it, and many more of them than anybody would read in a list of messages.")
+    listed = admin_client.get(reverse("admin:conversations_message_changelist")).text
+    assert ("+15559876543" in listed, "The first words of it" in listed, "list of messages." in listed) == (
+        True, True, False,
+    )  # fmt: skip
     page = admin_client.get(reverse("admin:conversations_message_change", args=[message.pk])).text
     assert "We saw it ourselves" in page
     assert ("field-expires_at" in page, "field-error_message" in page, 'readonly">-<' in page) == (True, False, False)

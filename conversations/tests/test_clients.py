@@ -261,6 +261,8 @@ def test_the_command_makes_nothing_of_what_can_not_be(arguments):
 
 def test_staff_make_a_key_see_it_once_and_revoke_it(admin_client, client, shop, monkeypatch):
     monkeypatch.setattr("conversations.models.client.REMEMBERED_SECONDS", 0)
+    empty = admin_client.get("/admin/conversations/apikey/add/").text
+    assert ('aria-label="Expires at: date"' in empty, 'aria-label="Expires at: time"' in empty) == (True, True)
     form = {"client": shop.pk, "scopes": ["messages:read"], "expires_at_0": "", "expires_at_1": ""}
     page = admin_client.post("/admin/conversations/apikey/add/", form, follow=True).content.decode()
     key = re.search(r"sb_[A-Za-z0-9_-]{43}", page)[0]

@@ -118,7 +118,8 @@ def test_without_javascript_the_page_comes_again_with_the_reason(client, agent):
 
 def test_who_opted_out_is_warned_of_and_gets_nothing(client, agent):
     question = inbound("STOP")
-    assert "A reply will not be sent" in page(client, question)
+    shown = page(client, question)
+    assert ("A reply will not be sent" in shown, "(Texted STOP)" in shown) == (True, True)
     say(client, question)
     assert Message.objects.get(direction="outbound").error_code == "recipient_opted_out"
     OptOut.objects.lift(source="staff")

@@ -97,3 +97,55 @@ def test_a_reader_reads_and_is_offered_and_allowed_nothing_more(reader, stack):
     assert reader.get_by_role("link", name="API keys").count() == 0
     for closed in ("providers/accountstate", "webhooks/receipt", "conversations/apikey", "admin/logentry"):
         assert reader.goto(f"{stack.url}/admin/{closed}/").status == 403
+
+
+def test_a_long_address_hides_no_reason_and_what_is_wider_is_scrolled_by_keys(admin, stack):
+    mail = {"from": "orders@harbourbooks.example.com", "to": "genevieve.featherstonehaugh@long.example.com"}
+    mail |= {"type": "email", "subject": "Your order", "body": "It is on its way."}
+    message_id = stack.post("/api/v1/messages/send", mail).json["id"]
+    wait_for(stack, message_id, "delivered")
+    assert stack.call("PATCH", f"/api/v1/messages/{message_id}/status", {"status": "undelivered"}).status == 200
+    admin.set_viewport_size({"width": 1280, "height": 720})
+    box = admin.locator(".results")
+    for noun in ("message", "notreached"):
+        admin.goto(f"{stack.url}/admin/conversations/{noun}/?q=featherstonehaugh")
+        assert box.evaluate("(it) => it.scrollWidth - it.clientWidth") <= 0
+    assert box.get_attribute("tabindex") is None
+    admin.set_viewport_size({"width": 500, "height": 720})
+    wait_until(lambda: box.get_attribute("tabindex") == "0")
+
+
+CONTRAST = """
+([one, other]) => {
+  const context = document.createElement("canvas").getContext("2d");
+  const [a, b] = [one, other].map((colour) => {
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((each) => each / 255)
+      .map((each) => (each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  });
+  return Math.max(a, b) / Math.min(a, b);
+}
+"""
+"""How two colours differ: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
+
+
+def colour(page, selector, name, pseudo=""):
+    return page.locator(selector).evaluate(f"(it) => getComputedStyle(it, '{pseudo}').getPropertyValue('{name}')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_where_the_keyboard_is_and_what_to_write_is_seen_in_light_and_dark(admin, stack, scheme):
+    delivered_once(stack, "to be looked at")
+    admin.emulate_media(color_scheme=scheme)
+    admin.goto(f"{stack.url}/admin/conversations/conversation/")
+    pairs = [(colour(admin, "#searchbar", "color", "::placeholder"), colour(admin, "#searchbar", "background-color"))]
+    admin.click(".sb-who a >> nth=0")
+    admin.locator("#body").wait_for()
+    pairs += [(colour(admin, "#body", "color", "::placeholder"), colour(admin, "#body", "background-color"))]
+    admin.keyboard.press("Tab")
+    for place, link in (("#header", "#logout-form button"), (".breadcrumbs", ".breadcrumbs a >> nth=0")):
+        admin.focus(link)
+        pairs += [(colour(admin, link, "outline-color"), colour(admin, place, "background-color"))]
+    assert min(admin.evaluate(CONTRAST, list(pair)) for pair in pairs) >= 4.5

@@ -1,6 +1,7 @@
 """The first page of the admin: what it counts, for whom, and how it is read."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -11,7 +12,7 @@ from django.utils import timezone
 from conversations.models import Message
 from messaging_project import dashboard
 from messaging_project.audit import record
-from messaging_project.charts import Chart, Series, round_up
+from messaging_project.charts import LABEL_WIDTH, Chart, Series, round_up
 from providers.models import AccountState
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +112,7 @@ def test_doubts_lead_to_the_list_of_those_that_need_a_person(admin_client):
     page = admin_client.get(FRAGMENT).text
     link = f"{reverse('admin:conversations_notreached_changelist')}?status=unresolved"
     assert f'<a href="{link}">1 unresolved</a>' in page
-    assert "1 message that did not arrive" in admin_client.get(link).text
+    assert "1 not reached" in admin_client.get(link).text
 
 
 def test_operators_see_why_an_account_is_stopped_and_the_way_to_flower_and_readers_do_not(log_in, settings, client):
@@ -119,10 +120,12 @@ def test_operators_see_why_an_account_is_stopped_and_the_way_to_flower_and_reade
     AccountState.objects.pause("twilio", ["sms"], code="20003", sentence="Credentials refused.", probe_at=None)
     page = log_in("operators").get(FRAGMENT).text
     assert "Credentials refused." in page
+    assert page.index("twilio for sms") < page.index("tiles")
     assert "https://flower.example.com" in page
     page = log_in("readers").get(FRAGMENT).text
     assert "Queues" in page
     assert "Credentials refused." not in page
+    assert "twilio for sms" not in page
     assert "flower.example.com" not in page
 
 
@@ -154,6 +157,17 @@ def test_a_bar_is_as_high_as_its_number_says():
     assert apples.height == pytest.approx(3 * pears.height, abs=0.05)
     assert pears.y + pears.height == pytest.approx(apples.y, abs=0.05)
     assert bar.words.endswith("4 (3 apples, 1 pears)")
+
+
+@pytest.mark.parametrize(("count", "ends_at"), [(24, hour) for hour in range(24)] + [(168, hour) for hour in range(24)])
+def test_the_newest_label_is_never_left_out_and_none_stands_on_another(count, ends_at):
+    end = dashboard.this_hour().replace(hour=ends_at)
+    hours = [end - timedelta(hours=back) for back in reversed(range(count))]
+    chart = Chart("Test", hours, [Series("a", "apples")], {})
+    newest = next(hour for hour in reversed(hours) if hour.hour % (24 if count > 48 else 4) == 0)
+    assert chart.labels[-1].text == f"{newest:%d %b}" if count > 48 else f"{newest:%H:%M}"
+    begin = [label.at - (LABEL_WIDTH if label.anchor == "end" else 0) for label in chart.labels]
+    assert all(one + LABEL_WIDTH <= other for one, other in pairwise([*begin, chart.right]))
 
 
 @pytest.mark.parametrize(("most", "end"), [(0, 1), (1, 1), (3, 4), (10, 10), (11, 20), (6213, 7000)])

@@ -172,7 +172,7 @@ def test_the_three_groups_stack(db):
 
 def test_no_permission_was_made_twice_nor_under_another_name():
     names = Permission.objects.filter(content_type__app_label="conversations", codename="view_notreached")
-    assert [each.name for each in names] == ["Can view message that did not arrive"]
+    assert [each.name for each in names] == ["Can view not reached"]
 
 
 def test_operators_can_not_make_themselves_more(db):

@@ -98,6 +98,11 @@ def sent_to(stack, number):
     return stack.get(f"/api/v1/messages/?direction=outbound&to={urllib.parse.quote(number)}").json["messages"]
 
 
+def focused(page):
+    """The id of what the keyboard is at."""
+    return page.evaluate("document.activeElement.id")
+
+
 def bubble(page, text):
     return page.locator(".sb-entry", has_text=text)
 
@@ -115,6 +120,7 @@ def test_staff_find_a_conversation_read_it_answer_and_see_the_answer_delivered(s
     bubble(page, "Yes, since today.").wait_for()
     page.locator(".sb-outbound .sb-tick-delivered").wait_for()
     assert page.input_value("#body") == ""
+    wait_until(lambda: focused(page) == "body")
     [answer] = sent_to(stack, "+15557200001")
     assert (answer["status"], answer["from"], answer["body"]) == ("delivered", US, "Yes, since today.")
     assert times_in_ledger(stack, [answer["id"]])[answer["id"]] == 1
@@ -303,6 +309,8 @@ def test_keys_send_and_the_price_is_told_on_the_way(stack, staff, page):
     assert "’ right single quotation mark" in page.text_content("#count")
     page.press("#body", "Enter")
     assert sent_to(stack, "+15557200006") == []
+    assert page.get_by_label("Reply").get_attribute("aria-describedby").startswith("reply-hint ")
+    assert page.locator("#reply-hint").is_visible()
     page.press("#body", "Control+Enter")
     bubble(page, "It’s ready").wait_for()
     assert len(sent_to(stack, "+15557200006")) == 1
@@ -315,8 +323,14 @@ def test_who_said_stop_is_warned_of_as_soon_as_they_said_it(stack, staff, page):
     writes(stack, body="STOP", **{"from": "+15557200007"})
     page.locator(".sb-notice-bad", has_text="A reply will not be sent").wait_for(timeout=3000)
     page.fill("#body", "But we have an offer")
+    assert page.get_by_role("button", name="Send", exact=True).is_disabled()
     page.press("#body", "Control+Enter")
-    page.locator(".sb-bad", has_text="recipient_opted_out").wait_for()
+    page.locator("#problem", has_text="opted out").wait_for()
+    writes(stack, body="START", **{"from": "+15557200007"})
+    wait_until(lambda: page.get_by_role("button", name="Send", exact=True).is_enabled())
+    page.press("#body", "Control+Enter")
+    bubble(page, "But we have an offer").wait_for()
+    assert len(sent_to(stack, "+15557200007")) == 1
 
 
 def test_a_note_stands_in_the_thread_and_goes_nowhere(stack, staff, page):
@@ -337,14 +351,20 @@ def test_a_timeline_opens_where_it_stands_and_stays_open(stack, staff, page):
     page.locator(".sb-events", has_text="The provider accepted it.").wait_for()
 
 
-def test_a_conversation_is_closed_and_opened_again(stack, staff, page):
+def test_a_conversation_is_closed_and_opened_again_by_the_keyboard(stack, staff, page):
     writes(stack, body="Hi", **{"from": "+15557100010"})
     opened(page, stack, "+15557100010")
-    page.click("text=Close")
+    page.focus("#note-text >> xpath=ancestor::details/summary")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    wait_until(lambda: focused(page) == "actions")
+    page.press("text=Close", "Enter")
     page.locator(".sb-notice", has_text="closed").wait_for()
     assert page.locator("#reply").count() == 0
-    page.click("text=Reopen")
+    wait_until(lambda: focused(page) == "reopen")
+    page.keyboard.press("Enter")
     page.locator("#reply").wait_for()
+    wait_until(lambda: focused(page) == "body")
 
 
 def test_a_reader_reads(stack, staff, page):

@@ -1,5 +1,6 @@
 """The state of an account, and what staff can do about it."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -50,6 +51,15 @@ def test_staff_see_every_account_also_those_that_never_stopped_and_why_one_is(st
     assert AccountState.objects.count() == 3
     for word in ("sendgrid", "email", "paused", "Credentials refused."):
         assert word in page
+
+
+def test_only_what_was_ever_stopped_has_a_time_since_when_it_is_as_it_is(staff, settings):
+    settings.SANDBOX_URL = "http://127.0.0.1:9"
+    pause("sms"), AccountState.objects.resume()
+    rows = re.findall("<tr>.*?</tr>", staff("view_accountstate").get(PAGE).text.partition("<tbody>")[2])
+    [timed] = [row for row in rows if 'field-since nowrap">–<' not in row]
+    assert (len(rows), ">twilio<" in timed, ">sms<" in timed) == (6, True, True)
+    assert sum("sandbox (tests)" in row for row in rows) == 3
 
 
 def test_staff_pause_and_resume_and_it_is_written_down_who_did(staff):

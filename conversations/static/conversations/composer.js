@@ -60,28 +60,41 @@ function written(value) {
   return value.name ? `${value.name} ${value.size} ${value.lastModified}` : "";
 }
 
-function sends(form, after) {
+// `after` is called when it was sent, and returns where one goes on: a button that is disabled loses the focus. Returned
+// is what to call when `isRefused` may have changed.
+function sends(form, after, isRefused = () => false) {
   const draft = new Draft(form);
   const button = form.querySelector("[type=submit]");
   const progress = form.querySelector("progress");
   const files = form.elements.files;
   let sent = null;
+  let busy = false;
 
-  function isBusy(busy) {
-    button.disabled = busy;
+  function allow() {
+    button.disabled = busy || isRefused();
     if (files) {
       files.disabled = busy;
       progress.hidden = !busy || !files.files.length;
     }
   }
 
+  function isBusy(now) {
+    busy = now;
+    allow();
+  }
+
   async function send() {
-    if (button.disabled) {
+    if (busy) {
+      return;
+    }
+    if (isRefused()) {
+      problem.textContent = "They have opted out: nothing is sent to them. What you wrote is kept.";
       return;
     }
     problem.textContent = "";
     // What was refused, changed, is another message; what got no answer has to stay the same.
     const body = new FormData(form);
+    let next = document.activeElement;
     isBusy(true);
     const content = [...body.values()].slice(2).map(written).join("\n");
     const text = draft.text.value;
@@ -108,7 +121,7 @@ function sends(form, after) {
       if (url !== location.pathname) {
         location = url;
       }
-      after();
+      next = after();
       await poll();
       toEnd();
     } catch (error) {
@@ -116,6 +129,9 @@ function sends(form, after) {
         ? "Nobody answered. Send it once more: it goes out once." : error.message;
     } finally {
       isBusy(false);
+      if (document.activeElement === document.body || form.contains(document.activeElement)) {
+        next.focus({preventScroll: true});
+      }
     }
   }
 
@@ -131,6 +147,33 @@ function sends(form, after) {
     event.preventDefault();
     send();
   });
+  return allow;
+}
+
+// --- Who opted out ----------------------------------------------------------------------------------------------
+
+function isOptedOut() {
+  return "optedOut" in document.getElementById("head").dataset;
+}
+
+// Somebody opts out, or is let back in, while the page is open: what was written stays.
+function heedsOptOut(form, allow) {
+  const hint = document.getElementById("reply-hint");
+  const usual = hint.textContent;
+  let refused = false;
+
+  function heed() {
+    if (refused !== isOptedOut()) {
+      refused = isOptedOut();
+      form.classList.toggle("sb-refused", refused);
+      hint.textContent = refused ? "Opted out: nothing is sent" : usual;
+      problem.textContent = "";
+      allow();
+    }
+  }
+
+  conversation.addEventListener("headchange", heed);
+  heed();
 }
 
 // --- What a text costs ------------------------------------------------------------------------------------------
@@ -178,18 +221,25 @@ function priced(text, files) {
 const replyForm = document.getElementById("reply");
 const noteForm = document.getElementById("note");
 if (noteForm) {
-  sends(noteForm, () => { noteForm.closest("details").open = false; });
+  const fold = noteForm.closest("details");
+  sends(noteForm, () => {
+    fold.open = false;
+    return fold.querySelector("summary");
+  });
 }
 if (replyForm) {
   const isMail = "email" in composer.dataset;
+  const text = replyForm.querySelector("textarea");
   let recount = () => {};
   const forgetFiles = takesFiles(replyForm, () => recount());
-  sends(replyForm, () => {
+  const allow = sends(replyForm, () => {
     forgetFiles();
     recount();
-  });
+    return text;
+  }, isOptedOut);
+  heedsOptOut(replyForm, allow);
   if (!isMail) {
-    recount = priced(replyForm.querySelector("textarea"), replyForm.elements.files);
+    recount = priced(text, replyForm.elements.files);
   }
-  replyForm.querySelector("textarea").focus({preventScroll: true});
+  text.focus({preventScroll: true});
 }

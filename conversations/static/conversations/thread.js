@@ -55,7 +55,7 @@ function replace(old, fresh) {
       folds[place].open = true;
     }
   });
-  const stops = "summary, a, button";
+  const stops = "summary, a, button, [tabindex]";
   const place = [...old.querySelectorAll(stops)].indexOf(document.activeElement);
   old.replaceWith(fresh);
   if (place >= 0) {
@@ -72,6 +72,7 @@ function mergeHead(page) {
   }
   if (head.dataset.version !== fresh.dataset.version) {
     replace(head, document.adoptNode(fresh));
+    conversation.dispatchEvent(new Event("headchange"));
   }
   return true;
 }
@@ -205,8 +206,17 @@ function complain(form, sentence) {
   place.textContent = sentence;
 }
 
+// The focus goes on at the button, or where it stood if it is gone.
+function refocus(button, place) {
+  if (document.activeElement === document.body) {
+    const next = button.isConnected ? button : document.getElementById(place)?.querySelector("summary, button");
+    next?.focus({preventScroll: true});
+  }
+}
+
 async function postQuietly(form) {
   const button = form.querySelector("button");
+  const place = form.closest("[id]").id;
   button.disabled = true;
   try {
     const answer = await post(form.action, new FormData(form));
@@ -222,6 +232,7 @@ async function postQuietly(form) {
     complain(form, "That could not be sent. Try again.");
   } finally {
     button.disabled = false;
+    refocus(button, place);
   }
 }
 

@@ -30,3 +30,7 @@ class AccountFilter(KnownValuesFilter):
     title = "account"
     parameter_name = "provider"
     known = routes.account_names()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return what can be chosen, as staff read it."""
+        return [(name, routes.label_of(name)) for name in self.known]
