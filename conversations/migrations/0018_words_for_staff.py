@@ -13,7 +13,7 @@ SOURCES = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("conversations", "0015_what_the_lists_ask")]
+    dependencies = [("conversations", "0017_earlier_provider_ids")]
 
     operations = [
         migrations.AlterModelOptions(
