@@ -172,14 +172,14 @@ def dump_of_the_database():
         return "\n".join(row for (row,) in cursor.fetchall())
 
 
-def test_a_dump_of_the_database_holds_no_key(client, admin_client, shop):
+def test_a_dump_of_the_database_holds_no_key(client, admin_client, shop, settings):
     key = key_of(shop)
     by(key, client, "post", "/api/v1/messages/send", SMS)
     dump = dump_of_the_database()
     assert key[:10] in dump
     assert key[:11] not in dump
     assert admin_client.get("/admin/").status_code == 200
-    assert admin_client.cookies["sessionid"].value not in dump
+    assert admin_client.cookies[settings.SESSION_COOKIE_NAME].value not in dump
 
 
 def test_a_client_sends_from_its_own_addresses_only(client, desk):

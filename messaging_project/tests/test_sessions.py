@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -26,21 +27,21 @@ def ann(client, settings):
 
 def opens(session_key):
     stranger = Client()
-    stranger.cookies["sessionid"] = session_key
+    stranger.cookies[django_settings.SESSION_COOKIE_NAME] = session_key
     return stranger.get("/admin/").status_code == 200
 
 
 def test_the_cookie_opens_the_admin_and_what_stands_in_the_database_does_not(ann):
-    assert opens(ann.cookies["sessionid"].value)
+    assert opens(ann.cookies[django_settings.SESSION_COOKIE_NAME].value)
     assert not opens(Session.objects.get().session_key)
 
 
 def test_a_session_goes_on_by_a_new_key_alone_and_ends_with_the_logout(ann):
-    first = ann.cookies["sessionid"].value
+    first = ann.cookies[django_settings.SESSION_COOKIE_NAME].value
     ann.post(reverse("admin:password_change"), {
         "old_password": "right-and-long", "new_password1": "longer-and-right", "new_password2": "longer-and-right",
     })  # fmt: skip
-    second = ann.cookies["sessionid"].value
+    second = ann.cookies[django_settings.SESSION_COOKIE_NAME].value
     assert (first != second, opens(first), opens(second), Session.objects.count()) == (True, False, True, 1)
     ann.post(reverse("admin:logout"))
     assert (opens(second), Session.objects.count()) == (False, 0)
@@ -48,7 +49,7 @@ def test_a_session_goes_on_by_a_new_key_alone_and_ends_with_the_logout(ann):
 
 def test_one_that_is_over_opens_nothing_and_is_forgotten_when_somebody_logs_in(ann, admin_user):
     Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
-    assert not opens(ann.cookies["sessionid"].value)
+    assert not opens(ann.cookies[django_settings.SESSION_COOKIE_NAME].value)
     Client().force_login(admin_user)
     assert Session.objects.get().expire_date > timezone.now()
 
