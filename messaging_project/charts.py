@@ -90,7 +90,7 @@ class Chart:
 
     @property
     def labels(self) -> list[Label]:
-        """What stands below the bars: hours, or days where there are more than two. The newest ends with the chart."""
+        """What stands below the bars: hours, or days where there are more than two. The newest is always there."""
         days = len(self.hours) > 48
         step = 24 if days else max(1, len(self.hours) // MOST_LABELS)
         marked = [each for each in enumerate(self.hours) if each[1].hour % step == 0]
