@@ -12,11 +12,10 @@ from providers.sandbox.magic import ROWS
 ADDRESS = re.compile(r"\+1500\d{7}|\w+@any\.domain")
 
 
-def wish(row, sender, domain):
+def wish(row, domain):
     """A message with this address in it."""
     mail = {"type": "email", "from": f"shop@{domain}", "to": f"ann@{domain}", "subject": "Hi"}
-    values = mail if "@" in row.address else {"from": sender}
-    return {**values, row.field: row.address.replace("any.domain", domain)}
+    return {**(mail if "@" in row.address else {}), row.field: row.address.replace("any.domain", domain)}
 
 
 @pytest.mark.parametrize("page", ["README.md", "templates/sandbox/page.html"])
@@ -26,9 +25,8 @@ def test_a_page_names_addresses_that_there_are(page):
 
 
 def test_a_message_ends_as_is_said_of_its_address(stack):
-    # Addresses of its own, as whoever opts out or bounces is sent nothing more.
-    sender, domain = f"+1555{uuid4().int % 10**7:07}", f"{uuid4().hex}.example.com"
-    ids = {row: send(stack, **wish(row, sender, domain)) for row in ROWS}
+    domain = f"{uuid4().hex}.example.com"  # who bounces is sent nothing more
+    ids = {row: send(stack, **wish(row, domain)) for row in ROWS}
 
     def all_ended():
         found = {row: message(stack, message_id) for row, message_id in ids.items()}
