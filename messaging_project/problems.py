@@ -17,6 +17,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from conversations.api.fields import flattened
+from conversations.models import Conversation
 from messaging_project.requests import endpoint
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     in the body.
     """
     match error:
-        case Http404():
+        case Http404() | Conversation.DoesNotExist():  # the latter where another request deletes it meanwhile
             error = exceptions.NotFound()
         case PermissionDenied():
             error = exceptions.PermissionDenied()

@@ -9,6 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from conversations import delivery
+from conversations.api import conversations
 from conversations.models import Conversation, Media, Message
 from conversations.tests.conftest import claim, in_threads
 
@@ -166,6 +167,21 @@ def test_reading_a_conversation_leaves_nothing_unread(call, accept):
 )
 def test_a_conversation_that_is_not_there_is_not_found(call, method, path):
     assert call(method, f"{uuid4()}{path}", {})[0] == 404
+
+
+@pytest.mark.parametrize(("method", "body"), [("delete", None), ("patch", {"title": "Later"})])
+def test_one_that_is_deleted_while_it_is_asked_for_is_not_found(call, accept, monkeypatch, method, body):
+    conversation = accept().conversation
+    find = conversations.visible
+
+    def and_deletes_it(*asked):
+        found = find(*asked)
+        Conversation.objects.all().delete()
+        return found
+
+    monkeypatch.setattr(conversations, "visible", and_deletes_it)
+    status, answer = call(method, str(conversation.pk), body)
+    assert (status, answer["code"]) == (404, "not_found")
 
 
 @pytest.fixture
