@@ -46,8 +46,8 @@ def settle_due() -> Counter[str]:
     due = Message.objects.take_doubts(limit=LOOKED_AT_ONCE)
     # Where only some can be asked about, these are not the same every time.
     random.shuffle(due)
-    taken = [each for each in due if each.type == Message.Type.EMAIL or not each.provider_message_id]
-    tally += ask_by_id([each for each in due if each not in taken])
+    tally += ask_by_id([each for each in due if is_asked_by_id(each)])
+    taken = [each for each in due if not is_asked_by_id(each)]
     looks = {twins_key(each): each for each in taken}
     answers = ask_each(list(looks.values()), look_up)
     answered = {message.pk for message, _ in answers}
@@ -56,6 +56,11 @@ def settle_due() -> Counter[str]:
     for message, found in [*answers, *((message, None) for message in unanswered)]:
         tally.update(put_off(message) if isinstance(found, NotSent) else settle(message, found))
     return tally
+
+
+def is_asked_by_id(message: Message) -> bool:
+    """Say whether a doubt is about a text that its provider has named, so that no list has to be searched."""
+    return message.type != Message.Type.EMAIL and message.provider_message_id != ""
 
 
 def ask_by_id(named: Sequence[Message]) -> Counter[str]:

@@ -58,7 +58,7 @@ class MessagingProjectConfig(AppConfig):
         try:
             if apps.get_model("conversations", "DatabaseIdentity").objects.is_copy():
                 logger.error("this database is a restored copy: nothing is sent until manage.py after_restore was run")
-            if heartbeats().is_restart(worker):
+            if heartbeats().note_start(worker):
                 tally = apps.get_model("messaging_project", "Tally").objects
                 tally.add(Counter({("worker_restarts_total", queues[0]): 1}))
         except DatabaseError as error:

@@ -46,7 +46,7 @@ class Heartbeat(models.Model):
         Heartbeat.objects.filter(seen_at__lt=now - Heartbeat.KEPT_FOR).delete()
 
     @staticmethod
-    def is_restart(worker: str) -> bool:
+    def note_start(worker: str) -> bool:
         """Note that a worker starts; say whether one of its name did within the quarter of an hour before.
 
         So it is no restart when there are more workers, or when new containers take the place of others.
