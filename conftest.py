@@ -99,11 +99,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.allow_hosts = ",".join([config.option.allow_hosts, *filter(None, hosts)])
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares something dear: the tests of one file, and all those of the one stack and browser."""
+    """Let one process have all that share the stack or the browser, which are dear, and begin with them.
+
+    But for those that empty the tables: like the others they go to whoever is free, in pytest-django's order, which has
+    them after all that need the rows that migrations wrote.
+    """
     for item in items:
-        shares_stack = {"stack", "browser"} & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("stack" if shares_stack else item.path.name))
+        if {"stack", "browser"} & set(item.fixturenames) and not empties_tables(item):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
+def empties_tables(item: pytest.Item) -> bool:
+    """Say whether Django deletes all rows when this test is over."""
+    mark = item.get_closest_marker("django_db")
+    return "transactional_db" in item.fixturenames or bool(mark and mark.kwargs.get("transaction"))
 
 
 def pytest_unconfigure() -> None:

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from messaging_project.local import control
+from messaging_project.local.probe import trouble
+from messaging_project.local.processes import wait_until
 from messaging_project.local.running import RunningStack, stack_environment
 from messaging_project.local.settings_file import Settings, look
 from messaging_project.tests.browser import Remote, chromium
@@ -41,6 +43,14 @@ def stack(given_urls: dict[str, str]) -> Iterator[RunningStack]:
         control.stop(settings.var)
         control.reset(settings.var)
         drop_own_database(given_urls, settings)
+
+
+@pytest.fixture(autouse=True)
+def nobody_inherits_trouble(request: pytest.FixtureRequest) -> None:
+    """Begin with a stack that is well again, whatever an earlier test did to it."""
+    if "stack" in request.fixturenames:
+        url = request.getfixturevalue("stack").url
+        assert wait_until(lambda: not trouble(url), seconds=30), trouble(url)
 
 
 def own_databases(given_urls: dict[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Flower as `make run` starts it: who gets in, and what operators see of queues, tasks and retries."""
 
 import base64
+import time
 
 import pytest
 
@@ -15,15 +16,18 @@ def ask(stack, path, password=None, method="GET"):
 
 @pytest.fixture
 def flower(stack):
-    """The stack, once Flower has heard of the worker of sms."""
+    """The stack, once Flower hears the worker of sms: what it had heard before it lost the broker does not tell."""
+    began = time.time()
 
-    def heard_of_it():
+    def hears_it():
         try:
-            return 'flower_worker_online{worker="sms@' in ask(stack, "/metrics").text
+            workers = ask(stack, "/workers?json=1").json["data"]
         except OSError:
             return False
+        heard = [beat for each in workers if each["hostname"].startswith("sms@") for beat in each["heartbeats"]]
+        return max(heard, default=0) > began
 
-    wait_until(heard_of_it)
+    wait_until(hears_it)
     return stack
 
 
