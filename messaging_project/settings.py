@@ -94,11 +94,11 @@ DATABASES["default"]["OPTIONS"] = {
         "reconnect_timeout": 0,
     },
     "connect_timeout": 5,
-    # Django's own cursors prepare nothing; the one that inserts messages does.
+    # Django's own cursors prepare nothing; ours for long statements do.
     "prepare_threshold": 5,
 }
-# A restarted database leaves dead connections in the pool: each is asked before it is used.
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# A restarted database leaves dead connections in the pool: this looks at each before it is used.
+DATABASES["default"]["ENGINE"] = "messaging_project.database"
 # A pooler that hands connections out for a transaction each keeps nothing for whoever comes back.
 if env.bool("DATABASE_VIA_PGBOUNCER", default=False):
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True

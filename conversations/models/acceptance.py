@@ -3,18 +3,17 @@
 import json
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import psycopg
 from django.conf import settings
 from django.db import connection
-from django.db.backends.utils import CursorWrapper
 from uuid_utils.compat import uuid7
 
 from conversations.models import statements
 from conversations.models.conversation import Conversation, channel_type_of, key_of
 from conversations.models.opt_out import RECIPIENT_OPTED_OUT
+from conversations.models.prepared import prepared_cursor
 from conversations.models.report import ReportQuerySet
 from conversations.pseudonyms import pseudonyms
 
@@ -34,21 +33,6 @@ DECIDED_AT_INSERT = (
 )
 # What a batch passes as JSON: these as they are, all else as text.
 PLAIN = (str, bool, int, list, dict, type(None))
-
-
-class PreparedCursor(psycopg.Cursor[Any]):
-    """Has PostgreSQL plan a statement once for a connection: planning the insert costs more than doing it."""
-
-    def execute(self, query: Any, params: Any = None, **more: Any) -> Self:
-        """See `psycopg.Cursor.execute`."""
-        return super().execute(query, params, prepare=True)
-
-
-def prepared_cursor() -> CursorWrapper:
-    """Return a cursor of Django's connection whose statements are prepared."""
-    connection.ensure_connection()
-    cursor: Any = PreparedCursor(connection.connection)
-    return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
 
 
 class AcceptanceQuerySet(ReportQuerySet):

@@ -26,6 +26,7 @@ from conversations.models.doubt import SETTLED_WITHOUT_AN_ID, settling_times
 from conversations.models.event import MessageEvent
 from conversations.models.opt_out import REFUSED, OptOut
 from conversations.models.outcome import Outcome, outcome_parameters
+from conversations.models.prepared import prepared, prepared_cursor
 from conversations.models.status import AT_REST, NOT_REACHED, Status
 from conversations.pseudonyms import REDACTED
 from providers import routes
@@ -80,11 +81,13 @@ class MessageQuerySet(AcceptanceQuerySet):
         None that has expired. Messages of one conversation leave in the order they were accepted, one in flight at a
         time. Safe to call from any number of workers at once: none waits for another, none gets what another has.
         """
-        return list(self.raw(statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()}))
+        return list(
+            prepared(self.model, statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()})
+        )
 
     def claim_one(self, message: "Message", offer: "Offer") -> list["Message"]:
         """Take this message, by the same rules. A list of one or none."""
-        return list(self.raw(statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()}))
+        return prepared(self.model, statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()})
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
         """Write how attempts ended, each with its event; return the ids of the rows that this changed.
@@ -94,7 +97,7 @@ class MessageQuerySet(AcceptanceQuerySet):
         """
         if not outcomes:
             return set()
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(statements.RECORD_OUTCOMES, {**outcome_parameters(outcomes), **settling_times()})
             written = {row[0] for row in cursor.fetchall()}
         for message in self.filter(pk__in=[outcome.message_id for outcome in outcomes if outcome.opted_out]):

@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from conversations.models import statements
 from conversations.models.conversation import channel_type_of
 from conversations.models.doubt import REPORT_STEPS
 from conversations.models.intervention import InterventionQuerySet
+from conversations.models.prepared import prepared, prepared_cursor
 from conversations.models.status import MOVES, RAISED_BY_AN_EARLIER_ATTEMPT, Status
 from providers.base import DeliveryReport, OptOutReason
 
@@ -61,7 +62,7 @@ class News:
             rows = [{"id": each.pk, **changes_of(each)} for each in self.changed.values()]
             told = enumerate(self.events.items())
             lines = [dict(zip(statements.LINE, (place, *key, text), strict=True)) for place, (key, text) in told]
-            with connection.cursor() as cursor:
+            with prepared_cursor() as cursor:
                 cursor.execute(statements.RECORD_REPORTS, {"rows": as_json(rows), "lines": as_json(lines)})
         for message, reason, at in sorted(self.opt_outs, key=lambda each: pair_of(each[0])):
             message.opt_recipient_out(reason, at)
@@ -116,7 +117,7 @@ class ReportQuerySet(InterventionQuerySet):
             "accounts": [each.account for each in unnamed],
             "provider_ids": [each.report.provider_message_id for each in unnamed],
         }
-        found = list(self.raw(statements.LOCK_REPORTED_ON, told))
+        found = prepared(self.model, statements.LOCK_REPORTED_ON, told)
         by_id = {message.pk: message for message in found}
         by_provider = {(each.provider, each.provider_message_id): each for each in found if each.provider_message_id}
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from conversations.models import Message
 from conversations.models.media import is_deleted
+from conversations.models.prepared import prepared_cursor
 from conversations.models.report import ReceivedReport
 from conversations.receiving import receive
 from conversations.redaction import kept_for
@@ -107,7 +108,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         receipts = [Receipt.of_part(provider, part, verified) for part in parts]
         values: dict[str, Any] = {"provider": provider, "verified": verified, "backfilled": backfilled, "taken": taken}
         told = json.dumps([{name: getattr(each, name) for name in PART} for each in receipts], default=str)
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(KEEP, {**values, "parts": told})
             stored = {key: numbers for key, *numbers in cursor.fetchall()}
         self._remove_bodies_of_repetitions(receipts)

@@ -1,0 +1,41 @@
+"""Statements that PostgreSQL plans once for a connection: to plan our long ones anew costs more than to run them."""
+
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+import psycopg
+from django.db import connection, models
+from django.db.backends.utils import CursorWrapper
+from django.db.models.query import RawQuerySet
+from django.db.models.sql.query import RawQuery
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class PreparedCursor(psycopg.Cursor[Any]):
+    """Binds parameters on the server's side, and has it keep the plan."""
+
+    def execute(self, query: Any, params: Any = None, **more: Any) -> Self:
+        """See `psycopg.Cursor.execute`."""
+        return super().execute(query, params, prepare=True)
+
+
+def prepared_cursor() -> CursorWrapper:
+    """Return a cursor of Django's connection whose statements are prepared."""
+    connection.ensure_connection()
+    cursor: Any = PreparedCursor(connection.connection)
+    return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
+
+
+class PreparedQuery(RawQuery):
+    """A raw query over such a cursor."""
+
+    def _execute_query(self) -> None:
+        self.cursor = prepared_cursor()
+        self.cursor.execute(self.sql, self.params)
+
+
+def prepared(model: type[Row], sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+    """Return the objects that `model.objects.raw` would, from a prepared statement."""
+    query: Any = PreparedQuery(sql, connection.alias, parameters)
+    return list(RawQuerySet(sql, model=model, query=query, using=connection.alias))
