@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import F, Model, Q, QuerySet
+from django.db.models.expressions import OrderBy
 from rest_framework.exceptions import ValidationError
 
 MAX_OFFSET = 1_000_000
@@ -68,8 +69,7 @@ class Page:
         return page, write_cursor(getattr(page[-1], time_field), page[-1].pk) if more else None
 
     def _from_offset(self, rows: QuerySet[Row], time_field: str) -> list[Row]:
-        newest_first = F(time_field).desc(nulls_last=True) if nullable(rows, time_field) else F(time_field).desc()
-        return list(rows.order_by(newest_first, "-id")[self.offset : self.offset + self.limit + 1])
+        return list(rows.order_by(*newest_first(rows, time_field))[self.offset : self.offset + self.limit + 1])
 
     def _from_cursor(self, rows: QuerySet[Row], time_field: str) -> list[Row]:
         """Walk the index on (time, id) from the cursor on; the planner can use it for a condition of this form."""
@@ -80,12 +80,18 @@ class Page:
         if time is not None:
             later_than = Q(**{f"{time_field}__lt": time}) | Q(id__lt=row_id)
             timed = rows.filter(Q(**{f"{time_field}__lte": time}) & later_than)
-            found = list(timed.order_by(f"-{time_field}", "-id")[:wanted])
+            found = list(timed.order_by(*newest_first(rows, time_field))[:wanted])
         if nullable(rows, time_field) and len(found) < wanted:
             timeless = rows.filter(**{f"{time_field}__isnull": True})
             timeless = timeless if time is not None else timeless.filter(id__lt=row_id)
             found += timeless.order_by("-id")[: wanted - len(found)]
         return found
+
+
+def newest_first(rows: QuerySet[Row], time_field: str) -> tuple[OrderBy, OrderBy]:
+    """Return the order in which an index has the rows: in any other, no index can be walked."""
+    time = F(time_field).desc(nulls_last=True) if nullable(rows, time_field) else F(time_field).desc()
+    return time, F("id").desc()
 
 
 def nullable(rows: QuerySet[Row], field: str) -> bool:

@@ -2,6 +2,8 @@ import json
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from conversations.models import Conversation
 
@@ -37,6 +39,24 @@ def test_the_list_is_by_last_message_and_those_without_come_last(client, accept)
     first, second = accept(recipient="+15550000001"), accept(recipient="+15550000002")
     accept(recipient="+15550000001")
     assert listed(client) == [str(first.conversation_id), str(second.conversation_id), str(empty.pk)]
+
+
+@pytest.mark.parametrize("path", ["conversations", "messages"])
+def test_a_page_is_walked_in_an_index_from_the_front_and_from_a_cursor(client, accept, path):
+    for recipient in ("+15559876541", "+15559876542"):
+        accept(recipient=recipient)
+    with connection.cursor() as cursor, CaptureQueriesContext(connection) as asked:
+        # Of a nearly empty table everything may be sorted: left are those ways that lead through a large one.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        following = client.get(f"/api/v1/{path}/?limit=1").json()["next"]
+        assert client.get(f"/api/v1/{path}/?limit=1&cursor={following}").status_code == 200
+        pages = [each["sql"] for each in asked.captured_queries if each["sql"].endswith("LIMIT 2")]
+        plans = []
+        for each in pages:
+            cursor.execute(f"EXPLAIN {each}")
+            plans.append(str(cursor.fetchall()))
+    assert len(plans) >= 2
+    assert [plan for plan in plans if "Sort" in plan or "latest_first" not in plan] == []
 
 
 def test_cursors_walk_through_those_without_messages_too(client, accept):
