@@ -81,9 +81,8 @@ class MessageQuerySet(AcceptanceQuerySet):
         None that has expired. Messages of one conversation leave in the order they were accepted, one in flight at a
         time. Safe to call from any number of workers at once: none waits for another, none gets what another has.
         """
-        return list(
-            prepared(self.model, statements.CLAIM_DUE, {"channel": channel, "limit": limit, **offer.parameters()})
-        )
+        parameters = {"channel": channel, "limit": limit, **offer.parameters()}
+        return prepared(self.model, statements.CLAIM_DUE, parameters)
 
     def claim_one(self, message: "Message", offer: "Offer") -> list["Message"]:
         """Take this message, by the same rules. A list of one or none."""
