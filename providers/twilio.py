@@ -119,7 +119,7 @@ class KeptAliveHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the SDK is 
             method,
             uri,
             params=params,
-            data=urlencode(data, doseq=True) if data else None,
+            data=urlencode(data, doseq=True).encode() if data else None,
             headers=sent_headers,
             allow_redirects=False,
         ) as answer:

@@ -7,7 +7,7 @@ It is not synced to the disk: that would cost milliseconds for each request and 
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +48,9 @@ class Entry:
             "to": self.recipient,
             "at": self.at.isoformat().replace("+00:00", "Z"),
         }
+
+
+KEPT = tuple(each.name for each in fields(Entry))
 
 
 def now() -> datetime:
@@ -92,7 +95,7 @@ class Ledger:
 
     def accept(self, entry: Entry) -> None:
         """Keep the entry. OSError if it could not be written: then it was not accepted."""
-        self._write(asdict(entry) | {"at": entry.at.isoformat()})
+        self._write({name: getattr(entry, name) for name in KEPT} | {"at": entry.at.isoformat()})
         self._remember(entry)
 
     def catch_up(self, entry: Entry, told: int) -> None:
