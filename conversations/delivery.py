@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from conversations.log_context import about
 from conversations.models import Message, OptOut, SenderPace
-from conversations.models.message import Offer
+from conversations.models.claim import Offer
 from conversations.models.opt_out import RECIPIENT_OPTED_OUT, REFUSED
 from conversations.models.outcome import Outcome
 from conversations.models.pace import PACED

@@ -8,8 +8,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from conversations.models.doubt import REPORT_STEPS, DoubtQuerySet, settling_times
+from conversations.models.doubt import REPORT_STEPS, settling_times
 from conversations.models.event import MessageEvent
+from conversations.models.outcome import OutcomeQuerySet
 from conversations.models.status import Status
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ TOLD_BY_HAND = frozenset(Status) - {Status.PENDING, Status.SENDING, Status.RECEI
 ENDS_BADLY = frozenset({Status.FAILED, Status.UNDELIVERED})
 
 
-class InterventionQuerySet(DoubtQuerySet):
+class InterventionQuerySet(OutcomeQuerySet):
     """Each looks at a message under its lock, so that of a worker and a person one decides and the other sees it.
 
     `by` is the name of who does it, for the timeline. None is returned where the message was not in a state for it.

@@ -1,69 +1,41 @@
-"""A message, and the life of it."""
+"""A message, and the life of it.
 
-import json
+What the ORM can't say in one round trip is one SQL statement, beside the method that runs it (acceptance, claim,
+outcome, report, doubt), so each holds wholly or not at all. All of them lock rows in one order, the conversation, then
+messages by id, so that no two can block each other for ever.
+"""
+
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
 from django.dispatch import receiver
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from conversations import mail_links, media_links
-from conversations.models import statements
 from conversations.models.acceptance import AcceptanceQuerySet
 from conversations.models.client import of_lane, of_senders
 from conversations.models.conversation import Conversation, channel_type_of, containing_index
-from conversations.models.doubt import SETTLED_WITHOUT_AN_ID, settling_times
+from conversations.models.doubt import SETTLED_WITHOUT_AN_ID
 from conversations.models.event import MessageEvent
 from conversations.models.opt_out import REFUSED, OptOut
-from conversations.models.outcome import Outcome, outcome_parameters
-from conversations.models.prepared import prepared, prepared_cursor
 from conversations.models.status import AT_REST, NOT_REACHED, Status
 from conversations.pseudonyms import REDACTED
 from providers import routes
 from providers.base import Channel, OutboundMessage
-from providers.errors import UNREACHABLE
 from providers.models import account_resumed
 
 logger = logging.getLogger(__name__)
 
 # Longer Message-IDs than any mail program makes are not kept: they could not be indexed.
 MESSAGE_ID_CHARACTERS = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """On which terms messages are claimed: for which accounts, the preferred one first, and for how long.
-
-    A message keeps the account that it is planned for if that is among them, else it gets the first; `reasons` tell
-    why (`code` and `sentence` by the account's name). `as_of` is the time that counts for expiry, None for now. Test
-    messages are claimed apart from others.
-    """
-
-    accounts: Sequence[str]
-    reasons: Mapping[str, Mapping[str, str]]
-    lease: timedelta
-    as_of: datetime | None = None
-    test: bool = False
-
-    def parameters(self) -> dict[str, Any]:
-        """Return it as the statement takes it."""
-        return {
-            "accounts": list(self.accounts),
-            "reasons": json.dumps(self.reasons),
-            "lease": self.lease,
-            "as_of": self.as_of,
-            "test": self.test,
-        }
 
 
 class MessageQuerySet(AcceptanceQuerySet):
@@ -73,61 +45,6 @@ class MessageQuerySet(AcceptanceQuerySet):
         """Return those of conversations that have one of the client's addresses, of tests for a test client only."""
         mine = of_senders(client, "conversation__participant_from", "conversation__participant_to")
         return self.filter(mine, of_lane(client))
-
-    def claim(self, channel: Channel, offer: "Offer", *, limit: int) -> list["Message"]:
-        """Take up to `limit` due messages of a channel, those of batches last and the longest due first: they are
-        `sending`, one attempt further, each with an account of the offer as its `provider`.
-
-        None that has expired. Messages of one conversation leave in the order they were accepted, one in flight at a
-        time. Safe to call from any number of workers at once: none waits for another, none gets what another has.
-        """
-        parameters = {"channel": channel, "limit": limit, **offer.parameters()}
-        return prepared(self.model, statements.CLAIM_DUE, parameters)
-
-    def claim_one(self, message: "Message", offer: "Offer") -> list["Message"]:
-        """Take this message, by the same rules. A list of one or none."""
-        return prepared(self.model, statements.CLAIM_ONE, {"id": message.pk, "limit": 1, **offer.parameters()})
-
-    def record_outcomes(self, outcomes: Sequence[Outcome]) -> set[UUID]:
-        """Write how attempts ended, each with its event; return the ids of the rows that this changed.
-
-        An outcome whose message is past that attempt changes nothing. Where a callback was faster than the acceptance,
-        the row keeps its status and gets the id and segments that it lacks.
-        """
-        if not outcomes:
-            return set()
-        with prepared_cursor() as cursor:
-            cursor.execute(statements.RECORD_OUTCOMES, {**outcome_parameters(outcomes), **settling_times()})
-            written = {row[0] for row in cursor.fetchall()}
-        for message in self.filter(pk__in=[outcome.message_id for outcome in outcomes if outcome.opted_out]):
-            message.opt_recipient_out(OptOut.Source.PROVIDER)
-        return written
-
-    def expire_overdue(self, channel: Channel, *, limit: int, test: bool = False, as_of: datetime | None = None) -> int:
-        """End `pending` messages of a channel that were past `expires_at` now, or at the time at which their clock was
-        stopped, as `expired`; return how many.
-        """
-        with connection.cursor() as cursor:
-            cursor.execute(
-                statements.EXPIRE_OVERDUE, {"channel": channel, "limit": limit, "test": test, "as_of": as_of}
-            )
-            return int(cursor.rowcount)
-
-    def due(self, channel: Channel, *, test: bool = False, as_of: datetime | None = None) -> "MessageQuerySet":
-        """Return the messages of a channel that `claim` could take now: batches last, the longest due first."""
-        now = timezone.now()
-        waiting = self.filter(type=channel, test=test, status=Status.PENDING)
-        due = waiting.filter(next_attempt_at__lte=now, expires_at__gt=as_of or now)
-        return due.order_by("batch", "next_attempt_at")
-
-    def wake(self, channel: str, stopped_at: datetime | None, *, test: bool = False) -> None:
-        """Let what waited on a channel go on: at once where nobody was reachable, not before its time otherwise.
-
-        `stopped_at` is since when the clock stood still: messages live on by what they spent of that time waiting.
-        """
-        stopped: dict[str, Any] = {"channel": channel, "test": test, "stopped_at": stopped_at}
-        with connection.cursor() as cursor:
-            cursor.execute(statements.WAKE, {**stopped, "unreachable": list(UNREACHABLE)})
 
 
 @receiver(account_resumed)
@@ -273,7 +190,7 @@ class Message(models.Model):
             ),
         ]
         # The conditions of `messages_due` and `messages_to_expire` name what only their own questions say plainly, so
-        # that a planner whose counts are older than a large batch can't take one for another (see statements.CLAIM).
+        # that a planner whose counts are older than a large batch can't take one for another (see claim.CLAIM).
         indexes = [
             models.Index(
                 fields=["type", "test", "batch", "next_attempt_at"],

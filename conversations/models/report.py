@@ -11,7 +11,6 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from conversations.models import statements
 from conversations.models.conversation import channel_type_of
 from conversations.models.doubt import REPORT_STEPS
 from conversations.models.intervention import InterventionQuerySet
@@ -23,6 +22,66 @@ if TYPE_CHECKING:
     from conversations.models.message import Message
 
 logger = logging.getLogger(__name__)
+
+# What a report may change of a message, and a line of a timeline, as jsonb_to_recordset reads them.
+CHANGED_BY_REPORTS = {
+    "status": "text",
+    "provider_message_id": "text",
+    "next_attempt_at": "timestamptz",
+    "lease_expires_at": "timestamptz",
+    "settle_at": "timestamptz",
+    "report_due_at": "timestamptz",
+    "error_code": "text",
+    "error_message": "text",
+    "sent_at": "timestamptz",
+    "delivered_at": "timestamptz",
+    "failed_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+LINE = {
+    "place": "integer",
+    "message_id": "uuid",
+    "status": "text",
+    "attempt": "integer",
+    "code": "text",
+    "detail": "text",
+}
+
+# A statement of its own, so that the next one sees every line that others wrote before the locks were ours.
+LOCK_REPORTED_ON = """
+SELECT id, {columns}
+FROM conversations_message
+WHERE direction = 'outbound' AND id = ANY(%(ids)s::uuid[] || ARRAY(
+    SELECT id FROM unnest(%(accounts)s::text[], %(provider_ids)s::text[]) AS told (account, provider_id)
+    JOIN conversations_message AS m ON m.provider = account AND m.provider_message_id = provider_id
+    WHERE m.provider_message_id <> ''))
+ORDER BY id FOR UPDATE""".replace(
+    "{columns}",
+    ", ".join((*CHANGED_BY_REPORTS, "attempts", "provider", "sender", "recipient", "type", "test", "redacted_at")),
+)
+
+# ANY and OFFSET 0 leave the planner one way, by the ids of the messages: where it counts with tables as small as they
+# were before, it would read all messages and all timelines instead.
+_RECORD = """
+WITH reported AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (id uuid, {columns})),
+changed AS (
+    UPDATE conversations_message AS m SET {changes}
+    FROM reported AS r WHERE m.id = r.id AND m.id = ANY(ARRAY(SELECT id FROM reported))
+)
+INSERT INTO conversations_messageevent (message_id, status, evidence, attempt, code, detail)
+SELECT message_id, status, 'reported', attempt, code, detail
+FROM jsonb_to_recordset(%(lines)s::jsonb) AS line ({line})
+WHERE NOT EXISTS (
+    SELECT FROM conversations_messageevent AS said
+    WHERE said.message_id = line.message_id AND said.status = line.status AND said.attempt = line.attempt
+      AND said.evidence = 'reported' AND said.code = line.code
+    OFFSET 0)
+ORDER BY place"""
+RECORD_REPORTS = _RECORD.format(
+    changes=", ".join(f"{name} = r.{name}" for name in CHANGED_BY_REPORTS),
+    columns=", ".join(f"{name} {kind}" for name, kind in CHANGED_BY_REPORTS.items()),
+    line=", ".join(f"{name} {kind}" for name, kind in LINE.items()),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +120,9 @@ class News:
         if self.changed or self.events:
             rows = [{"id": each.pk, **changes_of(each)} for each in self.changed.values()]
             told = enumerate(self.events.items())
-            lines = [dict(zip(statements.LINE, (place, *key, text), strict=True)) for place, (key, text) in told]
+            lines = [dict(zip(LINE, (place, *key, text), strict=True)) for place, (key, text) in told]
             with prepared_cursor() as cursor:
-                cursor.execute(statements.RECORD_REPORTS, {"rows": as_json(rows), "lines": as_json(lines)})
+                cursor.execute(RECORD_REPORTS, {"rows": as_json(rows), "lines": as_json(lines)})
         for message, reason, at in sorted(self.opt_outs, key=lambda each: pair_of(each[0])):
             message.opt_recipient_out(reason, at)
 
@@ -80,7 +139,7 @@ def as_json(rows: Sequence[object]) -> str:
 
 def changes_of(message: "Message") -> dict[str, object]:
     """Return the columns that a report may change."""
-    return {name: getattr(message, name) for name in statements.CHANGED_BY_REPORTS}
+    return {name: getattr(message, name) for name in CHANGED_BY_REPORTS}
 
 
 class ReportQuerySet(InterventionQuerySet):
@@ -117,7 +176,7 @@ class ReportQuerySet(InterventionQuerySet):
             "accounts": [each.account for each in unnamed],
             "provider_ids": [each.report.provider_message_id for each in unnamed],
         }
-        found = prepared(self.model, statements.LOCK_REPORTED_ON, told)
+        found = prepared(self.model, LOCK_REPORTED_ON, told)
         by_id = {message.pk: message for message in found}
         by_provider = {(each.provider, each.provider_message_id): each for each in found if each.provider_message_id}
 

@@ -9,7 +9,7 @@ from django.db import connection, connections
 
 from conversations import delivery
 from conversations.models import Message
-from conversations.models.message import Offer
+from conversations.models.claim import Offer
 from providers import breaker, routes
 from providers.tests.conftest import sandbox  # noqa: F401
 

@@ -6,7 +6,8 @@ import pytest
 from django.db import IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
-from conversations.models import Conversation, Message, statements
+from conversations.models import Conversation, Message
+from conversations.models.claim import CLAIM_DUE
 from conversations.models.outcome import Outcome
 from conversations.models.status import Status
 from conversations.tests.conftest import offer
@@ -179,5 +180,5 @@ def test_a_claim_meets_each_of_a_large_batch_a_few_times_whatever_the_planner_co
             cursor.execute("ANALYZE conversations_message")
         many(message, count)
         wanted = {"channel": "sms", "limit": 64, **offer("sms").parameters()}
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statements.CLAIM_DUE}", wanted)
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {CLAIM_DUE}", wanted)
         assert rows_looked_at(cursor.fetchone()[0][0]["Plan"]) < 20 * count

@@ -13,7 +13,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from conversations.models import Conversation
-from conversations.models.statements import IS_COPY
+from conversations.models.identity import IS_COPY
 from conversations.redaction import kept_for
 from webhooks.models.subscription import FAILURES_THAT_HOLD, Subscription
 

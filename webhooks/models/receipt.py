@@ -240,7 +240,14 @@ class Receipt(models.Model):
     def of_part(cls, provider: str, part: CallbackPart, verified: bool) -> "Receipt":
         """Return an unsaved receipt; what no JSON should carry is in the storage by then. Raises `StorageAway`."""
         receipt = cls(
-            provider=provider, kind=part.kind, payload=part.payload, dedupe_key=part.dedupe_key, verified=verified
+            provider=provider,
+            kind=part.kind,
+            payload=part.payload,
+            dedupe_key=part.dedupe_key,
+            verified=verified,
+            # The database has the last word on these; Django's placeholders for them cost more than all the others.
+            received_at=timezone.now(),
+            next_attempt_at=None,
         )
         if part.body:
             try:
