@@ -326,7 +326,8 @@ def take_effect(receipts: Sequence[Receipt]) -> None:
     for each in orphans:
         each.result = Receipt.Result.ORPHAN
         each.postpone()
-    Receipt.objects.filter(pk__in=[each.pk for each in kept]).update(result=Receipt.Result.KEPT)
+    if kept:
+        Receipt.objects.filter(pk__in=[each.pk for each in kept]).update(result=Receipt.Result.KEPT)
     Receipt.objects.bulk_update(orphans, ["result", "applied_at", "attempts", "next_attempt_at"])
 
 
