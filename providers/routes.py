@@ -151,7 +151,6 @@ def _sendgrid(name: str) -> Provider:
         inbound_secret=_setting(name, "inbound_secret"),
         email_activity=_setting(name, "email_activity"),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
-        connections=settings.CALLS_IN_FLIGHT,
         name=name,
     )
 
@@ -180,7 +179,6 @@ def _sandbox(name: str) -> Provider:
         base_url=settings.SANDBOX_URL,
         webhook_public_key=known.sendgrid_public_key,
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
-        connections=settings.CALLS_IN_FLIGHT,
         name=name,
     )
     return SandboxAccount(texts, mails)

@@ -1,7 +1,8 @@
 """SendGrid: email through its SDK. `providers.sendgrid_events` reads its events, `providers.inbound_mail` its mail.
 
-A message is offered by one `POST /v3/mail/send`, without any retry. The SDK opens a connection at every call; below it
-lies a pool of kept-alive ones. Our id and attempt travel in `custom_args`, which every event brings back.
+A message is offered by one `POST /v3/mail/send`, without any retry. By itself the SDK waits for each answer and opens a
+connection at every call; on `providers.transport` its calls are awaited. Our id and attempt travel in `custom_args`,
+which every event brings back.
 
 A mail's headers may be ours but for those that SendGrid reserves (x-sg-id, x-sg-eid, Received, DKIM-Signature,
 Content-Type, Content-Transfer-Encoding, To, From, Subject, Reply-To, CC, BCC): Message-ID is not one of them.
@@ -12,25 +13,21 @@ Sources: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send 
 https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features.
 """
 
-import asyncio
 import base64
 import hmac
+import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs
 
-import urllib3
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from python_http_client.client import Response
-from python_http_client.exceptions import HTTPError
+from python_http_client import Client
 from sendgrid import SendGridAPIClient
 from sendgrid.helpers.eventwebhook import EventWebhook, EventWebhookHeader
 from sendgrid.helpers.mail import Content, CustomArg, From, Header, Mail, Personalization, ReplyTo, To
@@ -48,35 +45,44 @@ from providers.base import (
     Signature,
 )
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
-from providers.pool import Call, PooledClient, kept_alive
 from providers.sendgrid_activity import EmailActivity
+from providers.transport import Answer, Refusal, Transport, in_our_words
 from providers.wire import as_provider_id, json_object, retry_after, wait_until
 
 logger = logging.getLogger(__name__)
 
-Told = TypeVar("Told")
 
-_MISCONFIGURED: Mapping[str, str] = {
-    "no_credentials": "No credentials: set SENDGRID_API_KEY.",
-    "bad_base_url": "SENDGRID_BASE_URL is not a URL.",
-}
+class _Client(Client):  # type: ignore[misc]  # the SDK is untyped
+    """The SDK's client, whose calls are awaited.
 
-# What ended a call before its first byte was written → a short word and a sentence. The first that fits counts.
-_NEVER_LEFT: Sequence[tuple[type[Exception], str, str]] = (
-    (urllib3.exceptions.NameResolutionError, "dns", "SendGrid's host name could not be resolved."),
-    (urllib3.exceptions.NewConnectionError, "connect", "No connection to SendGrid could be made."),
-    (urllib3.exceptions.ConnectTimeoutError, "connect_timeout", "SendGrid could not be reached in time."),
-    (urllib3.exceptions.SSLError, "tls", "No secure connection to SendGrid could be made."),
-    (urllib3.exceptions.HTTPError, "connect", "No connection to SendGrid could be made."),
-    (OSError, "connect", "No connection to SendGrid could be made."),
-)
+    It takes `get` and `post` over as a whole: the SDK's own make an opener at every call, and write into a header
+    dictionary that all of them share.
+    """
+
+    def __init__(self, transport: Transport, host: str, headers: Mapping[str, str], path: Sequence[str]) -> None:
+        super().__init__(host=host, request_headers=dict(headers), version=3, url_path=list(path))
+        self._transport = transport
+
+    def _build_client(self, name: str | None = None) -> "_Client":
+        path = [*self._url_path, name] if name else self._url_path
+        return _Client(self._transport, self.host, self.request_headers, path)
+
+    async def get(self, query_params: Mapping[str, object] | None = None, **_: object) -> Answer:
+        """See `Transport.request`."""
+        return await self._transport.request("GET", self._build_url(query_params), headers=self.request_headers)
+
+    async def post(self, request_body: object = None, **_: object) -> Answer:
+        """Post JSON. See `Transport.request`."""
+        headers = {**self.request_headers, "Content-Type": "application/json"}
+        body = json.dumps(request_body).encode()
+        return await self._transport.request("POST", self._build_url(None), headers=headers, body=body)
 
 
 class SendGridAccount:
     """One SendGrid account, as `providers.base.Provider` promises.
 
     `base_url` is SendGrid's API or what stands in for it; `timeout` is the longest that a call may take, in seconds,
-    and `connections` how many may be under way. Without an API key nothing is sent.
+    and `connections` how many may be under way: each is a handshake of TLS. Without an API key nothing is sent.
 
     `webhook_public_key` is the verification key that SendGrid shows for its event webhook (base64 of DER), and
     `inbound_public_key` the one of Inbound Parse, "" when it is the same. `inbound_secret` is what may stand in the URL
@@ -95,56 +101,34 @@ class SendGridAccount:
         inbound_public_key: str = "",
         inbound_secret: str = "",
         email_activity: bool = False,
-        connections: int = 64,
+        connections: int = 128,
         name: str = "sendgrid",
     ) -> None:
         self.name = name
-        self._timeout = timeout
+        self._has_key = bool(api_key)
         self._event_key = _public_key(webhook_public_key, "SENDGRID_WEBHOOK_PUBLIC_KEY")
         self._mail_key = (
             _public_key(inbound_public_key, "SENDGRID_INBOUND_PUBLIC_KEY") if inbound_public_key else self._event_key
         )
         self._inbound_secret = inbound_secret
-        self._threads = ThreadPoolExecutor(connections, thread_name_prefix=name)
+        self._transport = Transport(timeout, connections)
         self._sdk = SendGridAPIClient(api_key, host=base_url)
-        self._misconfigured = "" if api_key else "no_credentials"
-        self._pool: urllib3.HTTPConnectionPool | None = None
-        try:
-            self._pool = kept_alive(base_url, timeout, connections)
-            self._sdk.client = PooledClient(self._pool, base_url, self._sdk.client.request_headers, [])
-        except ValueError:
-            self._misconfigured = "bad_base_url"
+        self._sdk.client = _Client(self._transport, base_url, self._sdk.client.request_headers, [])
         self._activity = EmailActivity(self._sdk.client, name) if email_activity else None
 
     async def send(self, message: OutboundMessage) -> Accepted:
         """See `Provider.send`."""
-        return await self._ask(lambda: _accepted(self._sdk.send(_mail(message))))
+        self._check_key()
+        with in_our_words("SendGrid", _refused, _unforeseen):
+            return _accepted(await self._sdk.send(_mail(message)))
 
-    async def _ask(self, ask: Callable[[], Told]) -> Told:
-        """What the SDK's call is told, in a thread of this account and within its timeout. Raises `ProviderError`."""
-        if self._misconfigured:
-            raise Misconfigured(_MISCONFIGURED[self._misconfigured], code=self._misconfigured)
-        call = Call()
-        try:
-            under_way = self._threads.submit(copy_context().run, _in_our_words, ask, call)
-        except RuntimeError:
-            raise NotSent("The connections to SendGrid were closed.", code="closed") from None
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await asyncio.wrap_future(under_way)
-        except TimeoutError:
-            if call.give_up():
-                raise NotSent("SendGrid could not be reached in time.", code="connect_timeout") from None
-            raise Uncertain("SendGrid did not answer in time.", code="timeout") from None
-        except asyncio.CancelledError:
-            call.give_up()
-            raise
+    def _check_key(self) -> None:
+        if not self._has_key:
+            raise Misconfigured("No credentials: set SENDGRID_API_KEY.", code="no_credentials")
 
     async def close(self) -> None:
-        """See `Provider.close`. Calls under way end as they would; no new one begins."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        if self._pool is not None:
-            self._pool.close()
+        """See `Provider.close`."""
+        await self._transport.close()
 
     def check_signature(self, callback: Callback) -> Signature:
         """See `Provider.check_signature`: ECDSA with SHA-256 over the timestamp and the body's bytes as they came.
@@ -184,8 +168,11 @@ class SendGridAccount:
 
     async def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage] | None:
         """See `Provider.find`: what was sent under this message's id. Nothing that SendGrid shows proves an absence."""
-        activity = self._activity
-        return await self._ask(lambda: activity.find(message, since)) if activity else None
+        if self._activity is None:
+            return None
+        self._check_key()
+        with in_our_words("SendGrid", _refused, _unforeseen):
+            return await self._activity.find(message, since)
 
     async def ask(self, provider_message_id: str) -> None:
         """See `Provider.ask`: SendGrid sends its events for 24 hours until they are taken."""
@@ -195,18 +182,6 @@ class SendGridAccount:
         nothing: Sequence[CallbackPart] = ()
         for part in nothing:
             yield part
-
-
-def _in_our_words(ask: Callable[[], Told], call: Call) -> Told:
-    call.take()
-    try:
-        return ask()
-    except ProviderError:
-        raise
-    except HTTPError as refusal:
-        raise _refused(refusal) from None
-    except Exception as error:  # whatever it is, the caller gets an outcome
-        raise _broken(error, call) from None
 
 
 def _is_mail(callback: Callback) -> bool:
@@ -252,16 +227,16 @@ def _address(address: Any, value: str) -> Any:
     return address
 
 
-def _accepted(answer: Response) -> Accepted:
+def _accepted(answer: Answer) -> Accepted:
     """What SendGrid's 202 says. A 200 is not its word for accepting."""
-    if answer.status_code != 202:
+    if answer.status != 202:
         raise Uncertain("SendGrid's answer could not be read.", code="unreadable_answer")
     return Accepted(provider_message_id=as_provider_id(answer.headers.get("X-Message-Id")))
 
 
-def _refused(refusal: HTTPError) -> ProviderError:
+def _refused(refusal: Refusal) -> ProviderError:
     """An answer other than 2xx in our words: only a 4xx that speaks SendGrid's language is a refusal."""
-    status, errors = refusal.status_code, _errors(refusal.body)
+    status, errors = refusal.status, _errors(refusal.text)
     field = _field(errors)
     about = [*_names(field), *(error["message"] for error in errors)]
     if any(error.get("field") for error in errors):
@@ -277,7 +252,7 @@ def _refused(refusal: HTTPError) -> ProviderError:
     return outcome(f"{sentence[:-1]} (field {field})." if field else sentence, code=str(status))
 
 
-def _errors(body: bytes) -> list[dict[str, Any]]:
+def _errors(body: str) -> list[dict[str, Any]]:
     """What SendGrid complains about, [] when the body is not in its form."""
     errors = json_object(body).get("errors")
     return [each for each in errors if isinstance(each, dict) and "message" in each] if isinstance(errors, list) else []
@@ -303,16 +278,8 @@ def _wait(headers: Mapping[str, str]) -> float | None:
     return retry_after(headers)
 
 
-def _broken(error: Exception, call: Call) -> ProviderError:
-    """A call without an answer in our words: whether its first byte was written decides."""
-    if not call.begun:
-        for kind, code, sentence in _NEVER_LEFT:
-            if isinstance(error, kind):
-                return NotSent(sentence, code=code)
-    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-        return Uncertain("SendGrid did not answer in time.", code="timeout")
-    if isinstance(error, (urllib3.exceptions.HTTPError, OSError)):
-        return Uncertain("The connection to SendGrid broke before its answer.", code="connection_lost")
+def _unforeseen(error: Exception) -> ProviderError:
+    """A call that ended in no way that we know, in our words."""
     logger.error("the call to SendGrid ended with an unexpected %s", type(error).__name__)
     return Uncertain("The call to SendGrid ended in an unexpected way.", code="unexpected")
 

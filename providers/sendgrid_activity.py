@@ -12,17 +12,15 @@ https://www.twilio.com/docs/sendgrid/for-developers/sending-email/unique-argumen
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from python_http_client.exceptions import HTTPError
-
 from providers.base import DeliveryReport, FoundMessage, OutboundMessage, ReportedStatus
 from providers.errors import NotSent, Uncertain
+from providers.transport import Refusal
 from providers.wire import as_provider_id, json_object
 
 logger = logging.getLogger(__name__)
@@ -42,59 +40,55 @@ _STATUSES: Mapping[str, ReportedStatus] = {
 
 
 class EmailActivity:
-    """The feed of one account, for one process. Safe to share between threads.
+    """The feed of one account, for one process and the loop that it asks on.
 
-    `client` is the SDK's; `account` is what the log calls the account.
+    `client` is the SDK's, with calls that are awaited; `account` is what the log calls the account.
     """
 
     def __init__(self, client: Any, account: str) -> None:
         self._client = client
         self._account = account
-        self._lock = threading.Lock()
         self._asked: deque[float] = deque(maxlen=REQUESTS_A_MINUTE)
         self._complained: float | None = None
 
-    def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage] | None:
+    async def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage] | None:
         """The mails that were sent under this message's id, whichever attempt they were, oldest first.
 
         None when the feed shows none, or is closed to this API key. Raises `NotSent` when it was asked too often in
-        this minute, `Uncertain` for an answer that can't be read, and whatever else the SDK and its transport raise.
+        this minute, `Uncertain` for an answer that can't be read, and whatever the transport raises.
         """
         if not self._may_ask():
             raise NotSent("SendGrid's Email Activity takes no more questions in this minute.", code="not_asked")
         wanted = f"(unique_args['message_id']=\"{message.message_id}\")"
         try:
-            answer = self._client.messages.get(query_params={"limit": MOST_ROWS, "query": wanted})
-        except HTTPError as refusal:
+            answer = await self._client.messages.get(query_params={"limit": MOST_ROWS, "query": wanted})
+        except Refusal as refusal:
             if not _is_closed(refusal):
                 self._heed(refusal)
                 raise
-            self._complain(refusal.status_code)
+            self._complain(refusal.status)
             return None
-        return _read(answer.body, message, since) or None
+        return _read(answer.text, message, since) or None
 
     def _may_ask(self) -> bool:
         """Whether one more request fits into the limit; it counts as made."""
         now = time.monotonic()
-        with self._lock:
-            if len(self._asked) == REQUESTS_A_MINUTE and now - self._asked[0] < WINDOW_SECONDS:
-                return False
-            self._asked.append(now)
-            return True
+        if len(self._asked) == REQUESTS_A_MINUTE and now - self._asked[0] < WINDOW_SECONDS:
+            return False
+        self._asked.append(now)
+        return True
 
-    def _heed(self, refusal: HTTPError) -> None:
+    def _heed(self, refusal: Refusal) -> None:
         """Other processes share the limit: where SendGrid calls it used up, ours is, too."""
-        if refusal.status_code == 429:
-            with self._lock:
-                self._asked.extend([time.monotonic()] * REQUESTS_A_MINUTE)
+        if refusal.status == 429:
+            self._asked.extend([time.monotonic()] * REQUESTS_A_MINUTE)
 
     def _complain(self, status: int) -> None:
         """Log it, once an hour at most: mail is sent all the same, and each doubt would say it again."""
         now = time.monotonic()
-        with self._lock:
-            if self._complained is not None and now - self._complained < COMPLAINT_SECONDS:
-                return
-            self._complained = now
+        if self._complained is not None and now - self._complained < COMPLAINT_SECONDS:
+            return
+        self._complained = now
         logger.error(
             "%s: SendGrid does not show its Email Activity (status %s): the account needs the add-on, and the API key"
             " access to it; until then doubts wait for events alone",
@@ -103,13 +97,12 @@ class EmailActivity:
         )
 
 
-def _is_closed(refusal: HTTPError) -> bool:
+def _is_closed(refusal: Refusal) -> bool:
     """Whether add-on or permission are missing. SendGrid has been seen to say so with a 400, too."""
-    status, body = refusal.status_code, refusal.body
-    return status in (401, 403) or (status == 400 and b"authorization required" in body)
+    return refusal.status in (401, 403) or (refusal.status == 400 and "authorization required" in refusal.text)
 
 
-def _read(body: bytes, message: OutboundMessage, since: datetime) -> list[FoundMessage]:
+def _read(body: str, message: OutboundMessage, since: datetime) -> list[FoundMessage]:
     rows = json_object(body).get("messages")
     if not isinstance(rows, list):
         raise Uncertain("SendGrid's answer could not be read.", code="unreadable_answer")

@@ -18,6 +18,7 @@ import logging
 import smtplib
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -40,8 +41,8 @@ from providers.base import (
     Signature,
 )
 from providers.errors import Misconfigured, NotSent, ProviderError, Uncertain, UnreadableCallback
-from providers.pool import CONNECT_SECONDS, Call
 from providers.smtp_letter import Letter
+from providers.transport import CONNECT_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -159,19 +160,42 @@ class SmtpAccount:
             yield part
 
 
-class _Call(Call):
-    """The call of one mail: what it is at, and its connection, so that giving up ends it at any step."""
+class _Call:
+    """The call of one mail, shared by the thread that makes it and the loop that waits: which of them was first.
+
+    Either the thread claims it to end the message's data, or the loop claims it to give up; never both. So a mail that
+    was given up in time is provably not processed, however late its thread wakes. `step` is what it is at.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._socket: socket.socket | None = None
+        self.begun = False
         self.step = "connect"
 
     def hold(self, connected: socket.socket | None) -> None:
-        """This is its connection from now on."""
+        """This is its connection from now on: giving up ends it at any step."""
         with self._lock:
             self._socket = connected
         if self._given_up:
             self.give_up()
+
+    def begin(self, connected: socket.socket | None) -> None:
+        """Claim the call for the end of the data. Raises OSError when it was given up."""
+        with self._lock:
+            if self._given_up:
+                raise OSError("given up")
+            self.begun, self._socket = True, connected
+
+    def give_up(self) -> bool:
+        """True when the call had not begun, so that it never will. Either way end it, to get the thread back."""
+        with self._lock:
+            self._given_up = True
+            if self._socket is not None:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+            return not self.begun
 
 
 class _Claiming(smtplib.SMTP):

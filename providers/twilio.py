@@ -10,9 +10,10 @@ What Twilio's codes mean stands in `providers.twilio_errors`.
 """
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -35,68 +36,24 @@ from providers.base import (
     Signature,
 )
 from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
+from providers.transport import Refusal, Transport, in_our_words
 from providers.twilio_callbacks import Secrets
 from providers.twilio_errors import BY_CODE, BY_STATUS
 from providers.wire import as_attempt, as_provider_id, json_object, retry_after
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 5.0
-# Shorter than any server's: an idle connection that the other side is about to close never gets a POST.
-KEEPALIVE_SECONDS = 10.0
 # By default Twilio tries once more, after a failed connection only. This asks for five more tries (the most there is),
 # after a 4xx, a 5xx, a failed connection and a late answer alike, all within 15 s. So what we refuse comes six times.
 INSIST = "#rc=5&rp=all"
 
-# What may end a call without an answer → our outcome. The first that fits counts; what comes before the request was
-# written proves that it never left.
-_BROKEN_CALLS: Sequence[tuple[type[Exception], type[ProviderError], str, str]] = (
-    (aiohttp.NonHttpUrlClientError, Misconfigured, "bad_base_url", "TWILIO_BASE_URL is not a web address."),
-    (aiohttp.InvalidURL, Misconfigured, "bad_base_url", "TWILIO_BASE_URL is not a URL."),
-    (UnicodeEncodeError, Rejected, "unencodable", "The message contains characters that UTF-8 can't carry."),
-    (aiohttp.ClientConnectorDNSError, NotSent, "dns", "Twilio's host name could not be resolved."),
-    (aiohttp.ClientSSLError, NotSent, "tls", "No secure connection to Twilio could be made."),
-    (aiohttp.ClientConnectorError, NotSent, "connect", "No connection to Twilio could be made."),
-    (aiohttp.ConnectionTimeoutError, NotSent, "connect_timeout", "Twilio could not be reached in time."),
-    (TimeoutError, Uncertain, "timeout", "Twilio did not answer in time."),
-    (aiohttp.ClientError, Uncertain, "connection_lost", "The connection to Twilio broke before its answer."),
-    (OSError, Uncertain, "connection_lost", "The connection to Twilio broke before its answer."),
-)
 
+class _HttpClient(AsyncHttpClient):  # type: ignore[misc]  # the SDK is untyped
+    """The SDK's transport on ours."""
 
-class Refusal(Exception):
-    """An answer other than 2xx, as it came. The SDK's own exceptions keep neither its headers nor its body."""
-
-    def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
-        super().__init__(status)
-        self.status = status
-        self.text = text
-        self.headers = headers
-
-
-class KeptAliveHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the SDK is untyped
-    """The SDK's transport on one aiohttp session, made inside the loop that uses it first and kept for that loop.
-
-    `limit` is how many connections may be open at once (aiohttp's own default is 100). A call ends after `timeout`
-    seconds in all; waiting for a connection, resolving, connecting and TLS may take at most half of it, or 5 s.
-    """
-
-    def __init__(self, timeout: float, limit: int) -> None:
-        super().__init__(logger, True, timeout)
-        self._limit = limit
-        self._session: aiohttp.ClientSession | None = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=KEEPALIVE_SECONDS),
-            # The ceiling rounds timeouts up to whole seconds; the lease has no second to give away.
-            timeout=aiohttp.ClientTimeout(
-                total=self.timeout,
-                connect=min(CONNECT_SECONDS, self.timeout / 2),
-                ceil_threshold=self.timeout + 1,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+    def __init__(self, transport: Transport) -> None:
+        super().__init__(logger, is_async=True)
+        self._transport = transport
 
     async def request(
         self,
@@ -109,43 +66,12 @@ class KeptAliveHttpClient(AsyncHttpClient):  # type: ignore[misc]  # the SDK is 
         timeout: float | None = None,
         allow_redirects: bool = False,
     ) -> Response:
-        """One request, never redirected and never repeated. Raises `Refusal` for any answer but 2xx."""
-        if self._session is None:
-            self._session = self._open()
+        """See `Transport.request`."""
         sent_headers = dict(headers or {})
         if auth:
             sent_headers["Authorization"] = aiohttp.encode_basic_auth(*auth)
-        async with self._session.request(
-            method,
-            uri,
-            params=params,
-            data=urlencode(data, doseq=True).encode() if data else None,
-            headers=sent_headers,
-            allow_redirects=False,
-        ) as answer:
-            text = (await answer.read()).decode("utf-8", "replace")
-            if not 200 <= answer.status < 300:
-                raise Refusal(answer.status, text, answer.headers)
-            return Response(answer.status, text, answer.headers)
-
-    async def close(self) -> None:
-        """Close the session; the next request would open another."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-
-@contextmanager
-def _in_our_words(call: str) -> Iterator[None]:
-    """Whatever a call ends with, its caller gets one of the outcomes."""
-    try:
-        yield
-    except Refusal as refusal:
-        raise _refused(refusal) from None
-    except ProviderError:
-        raise
-    except Exception as error:
-        raise _broken(error, call) from None
+        body = urlencode(data, doseq=True).encode() if data else None
+        return Response(*await self._transport.request(method, uri, headers=sent_headers, params=params, body=body))
 
 
 class TwilioAccount:
@@ -183,16 +109,18 @@ class TwilioAccount:
             subaccount_tokens=dict(subaccount_tokens or {}) if self._credentials else {},
             shared_keys=dict(shared_keys or {}) if self._credentials else {},
         )
-        self._http = KeptAliveHttpClient(timeout, connections)
+        self._transport = Transport(timeout, connections)
         # The environment is the SDK's second source of credentials, and of a region that would override base_url.
-        client = Client(account_sid, auth_token, http_client=self._http, environment={"TWILIO_EDGE": ""})
+        client = Client(
+            account_sid, auth_token, http_client=_HttpClient(self._transport), environment={"TWILIO_EDGE": ""}
+        )
         client.api.base_url = base_url
         self._messages = client.messages
 
     async def send(self, message: OutboundMessage) -> Accepted:
         """See `Provider.send`."""
         self._check_credentials()
-        with _in_our_words(f"message {message.message_id}, attempt {message.attempt},"):
+        with self._in_our_words(f"message {message.message_id}, attempt {message.attempt},"):
             created = await self._messages.create_async(
                 to=message.recipient,
                 from_=message.sender,
@@ -205,13 +133,13 @@ class TwilioAccount:
     async def find(self, message: OutboundMessage, since: datetime) -> Sequence[FoundMessage]:
         """See `Provider.find`."""
         self._check_credentials()
-        with _in_our_words(f"the look for message {message.message_id}"):
+        with self._in_our_words(f"the look for message {message.message_id}"):
             return await twilio_records.find(self._messages, message, since)
 
     async def ask(self, provider_message_id: str) -> DeliveryReport:
         """See `Provider.ask`."""
         self._check_credentials()
-        with _in_our_words(f"the question about {provider_message_id}"):
+        with self._in_our_words(f"the question about {provider_message_id}"):
             return await twilio_records.ask(self._messages, provider_message_id)
 
     async def missed(self, since: datetime) -> AsyncIterator[CallbackPart]:
@@ -221,9 +149,12 @@ class TwilioAccount:
         oldest first.
         """
         self._check_credentials()
-        with _in_our_words("the list of messages"):
+        with self._in_our_words("the list of messages"):
             async for part in twilio_records.parts(self._messages, since, self._base_url):
                 yield part
+
+    def _in_our_words(self, call: str) -> AbstractContextManager[None]:
+        return in_our_words("Twilio", _refused, partial(_unread, call))
 
     def _check_credentials(self) -> None:
         if self._credentials is None:
@@ -240,7 +171,7 @@ class TwilioAccount:
 
     async def close(self) -> None:
         """See `Provider.close`."""
-        await self._http.close()
+        await self._transport.close()
 
     def check_signature(self, callback: Callback) -> Signature:
         """See `Provider.check_signature`."""
@@ -307,11 +238,8 @@ def _code(text: str) -> int:
     return code if isinstance(code, int) and ("message" in body or "title" in body) else 0
 
 
-def _broken(error: Exception, about: str) -> ProviderError:
-    """A call without an answer, or with one that the SDK could not read, in our words. `about` is for the log."""
-    for kind, outcome, code, sentence in _BROKEN_CALLS:
-        if isinstance(error, kind):
-            return outcome(sentence, code=code)
+def _unread(about: str, error: Exception) -> ProviderError:
+    """A call whose answer the SDK could not read, or that ended in no way that we know. `about` is for the log."""
     if isinstance(error, (ValueError, TwilioException)):
         return Uncertain("Twilio's answer could not be read.", code="unreadable_answer")
     logger.error("Twilio call for %s ended with an unexpected %s", about, type(error).__name__)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from providers import transport
 from providers.base import Callback, OutboundMessage, Signature
 from providers.errors import Misconfigured, NotSent, Rejected, Uncertain, UnreadableCallback
 from providers.sendgrid import SendGridAccount
@@ -247,6 +249,42 @@ def test_connections_are_reused(kind):
     with answering(GOOD_ANSWERS[kind.name]) as server:
         asyncio.run(one_after_the_other(kind.make(server.url)))
         assert (server.connections, len(server.requests)) == (1, 5)
+
+
+def test_a_connection_idle_for_long_is_not_used_again(kind, monkeypatch):
+    async def two(account):
+        await account.send(kind.message)
+        await account.send(kind.message)
+        await account.close()
+
+    monkeypatch.setattr(transport, "KEEPALIVE_SECONDS", 0)
+    with answering(GOOD_ANSWERS[kind.name]) as server:
+        asyncio.run(two(kind.make(server.url)))
+        assert (server.connections, len(server.requests)) == (2, 2)
+
+
+def test_a_call_given_up_while_the_name_was_resolved_never_leaves(kind, monkeypatch):
+    """Resolving a name has no timeout: its thread may wake long after the loop gave up."""
+    resolve, given_up, late = socket.getaddrinfo, threading.Event(), []
+
+    def slow(*args, **named):
+        late.append(given_up.wait(10))
+        return resolve(*args, **named)
+
+    async def give_up(account):
+        with pytest.raises(NotSent) as outcome:
+            await account.send(kind.message)
+        given_up.set()
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await account.close()
+        return outcome.value.code
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with answering(GOOD_ANSWERS[kind.name]) as server:
+        account = kind.make(server.url.replace("127.0.0.1", "localhost"), timeout=0.2)
+        assert asyncio.run(give_up(account)) == "connect_timeout"
+        assert late == [True]
+        assert server.requests == []
 
 
 def test_fifty_messages_at_once_are_all_accepted_under_their_own_ids(kind, sandbox):

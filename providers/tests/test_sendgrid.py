@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,10 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from providers import pool
 from providers.base import Callback, Signature
 from providers.errors import Misconfigured, NotSent, Rejected, Uncertain, UnreadableCallback
-from providers.tests.odd_server import answering, drip, http
+from providers.tests.odd_server import answering, http
 from providers.tests.test_adapters import GOOD_ANSWERS, SENDGRID, send, sendgrid
 
 ACCOUNT = sendgrid("http://127.0.0.1:9")
@@ -187,54 +185,6 @@ def test_the_rate_limit_says_when_it_opens_again():
     assert outcome_of(errors(429, None, X_RateLimit_Reset="1")).retry_after == 0
     assert outcome_of(errors(429, None, X_RateLimit_Reset="soon", Retry_After="7")).retry_after == 7
     assert outcome_of(errors(429, None)).retry_after is None
-
-
-def test_a_call_given_up_before_its_first_byte_never_leaves(monkeypatch):
-    """Resolving a name has no timeout: the thread may wake long after the loop gave up."""
-    connect, given_up, late = pool._ClaimingHTTP.connect, threading.Event(), []
-
-    def slow(connection):
-        late.append(given_up.wait(10))
-        connect(connection)
-
-    monkeypatch.setattr(pool._ClaimingHTTP, "connect", slow)
-    with answering(GOOD_ANSWERS["sendgrid"]) as server:
-        account = sendgrid(server.url, timeout=0.2)
-        outcome = send(account, SENDGRID.message)
-        given_up.set()
-        account._threads.shutdown(wait=True)
-        assert late == [True]
-        assert server.requests == []
-    assert (type(outcome), outcome.code) == (NotSent, "connect_timeout")
-
-
-def test_a_call_that_took_too_long_gives_its_thread_back():
-    with answering(drip) as server:
-        account = sendgrid(server.url, timeout=0.2)
-        send(account, SENDGRID.message)
-        waiting = threading.Thread(target=account._threads.shutdown)
-        waiting.start()
-        waiting.join(10)
-        assert not waiting.is_alive()
-
-
-def test_a_connection_idle_for_long_is_not_used_again(monkeypatch):
-    async def two(account):
-        await account.send(SENDGRID.message)
-        monkeypatch.setattr(pool, "KEEPALIVE_SECONDS", 0)
-        await account.send(SENDGRID.message)
-        await account.close()
-
-    with answering(GOOD_ANSWERS["sendgrid"]) as server:
-        asyncio.run(two(sendgrid(server.url)))
-        assert (server.connections, len(server.requests)) == (2, 2)
-
-
-def test_a_closed_account_sends_nothing():
-    account = sendgrid("http://127.0.0.1:9")
-    asyncio.run(account.close())
-    outcome = send(account, SENDGRID.message)
-    assert (type(outcome), outcome.code) == (NotSent, "closed")
 
 
 @pytest.mark.parametrize(
