@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 0.2
 # Calls that end within this time of one another are written down together, and what takes their place is claimed
-# together: under load that halves the statements for each message. A call alone waits for nobody.
+# together: under load that halves the statements for each message. The last one under way waits for nobody.
 GATHER_SECONDS = 0.03
 MOST_DOUBLINGS = 30
 DATABASE_AWAY = (OperationalError, InterfaceError)
@@ -49,18 +49,22 @@ def deliver_due(channel: Channel) -> Counter[str]:
     """Send what is due on a channel, for some 20 s at most; return how many ended with which status.
 
     Rows are claimed only as calls end, so that a message waits for no slower neighbour and no claimed row lies idle.
+    Whatever keeps it from claiming on, the calls in flight are brought home.
     """
     calls = Calls(channel)
     tally: Counter[str] = Counter()
     claim_until = time.monotonic() + settings.CLAIM_SECONDS
     claiming = True
-    while True:
-        claiming = claiming and not STOPPING.is_set() and time.monotonic() < claim_until
-        claiming = claiming and claim_what_fits(calls)
-        if not calls.in_flight:
-            return tally
-        outcomes = calls.bring_home()
-        tally.update(outcome.status.value for outcome in outcomes)
+    try:
+        while True:
+            claiming = claiming and not STOPPING.is_set() and time.monotonic() < claim_until
+            claiming = claiming and claim_what_fits(calls)
+            if not calls.in_flight:
+                return tally
+            tally.update(outcome.status.value for outcome in calls.bring_home())
+    finally:
+        while calls.in_flight:
+            calls.bring_home()
 
 
 def claim_what_fits(calls: "Calls") -> bool:
@@ -119,7 +123,12 @@ class Calls:
         """How many more calls may begin. Those that got stuck take up no room, or a provider that hangs would keep
         messages from the next.
         """
-        return settings.CALLS_IN_FLIGHT - sum(not each.is_stalled for each in self._waiting.values())
+        return settings.CALLS_IN_FLIGHT - self._under_way
+
+    @property
+    def _under_way(self) -> int:
+        """How many calls have not been brought home, those that got stuck left out."""
+        return sum(not each.is_stalled for each in self._waiting.values())
 
     def claim(self, only: Message | None = None) -> int:
         """Take due messages, as many as there is room for and accounts may be offered, and begin their calls.
@@ -185,7 +194,7 @@ class Calls:
         outcomes: list[Outcome] = []
         try:
             outcomes.append(self._ended.get(timeout=seconds))
-            if self.in_flight > 1:
+            if self._under_way > self._ended.qsize() + len(outcomes):
                 time.sleep(GATHER_SECONDS)
             while True:
                 outcomes.append(self._ended.get_nowait())

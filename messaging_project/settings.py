@@ -94,6 +94,10 @@ DATABASES["default"]["OPTIONS"] = {
         "reconnect_timeout": 0,
     },
     "connect_timeout": 5,
+    # A server that went without a word is given up after a minute at rest, not after the kernel's two hours.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
     # Django's own cursors prepare nothing; ours for long statements do.
     "prepare_threshold": 5,
 }

@@ -84,7 +84,7 @@ class Page:
         if nullable(rows, time_field) and len(found) < wanted:
             timeless = rows.filter(**{f"{time_field}__isnull": True})
             timeless = timeless if time is not None else timeless.filter(id__lt=row_id)
-            found += timeless.order_by("-id")[: wanted - len(found)]
+            found += timeless.order_by(*newest_first(rows, time_field))[: wanted - len(found)]
         return found
 
 

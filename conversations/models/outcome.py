@@ -16,7 +16,8 @@ from providers.errors import ProviderError
 
 # An acceptance that a callback outran moves nothing, and still brings what only it knows. An outcome that gives its
 # attempt back does so only under the lease it was claimed with: the number may be somebody else's by now. Why it was
-# given back is said once, however many probes the message has been since.
+# given back is said once, however many probes the message has been since. ANY and OFFSET 0 leave the planner one way,
+# by the ids, as in reports.
 RECORD_OUTCOMES = """
 WITH outcome AS (
     SELECT * FROM unnest(
@@ -28,7 +29,7 @@ WITH outcome AS (
 ),
 allowed AS (SELECT * FROM unnest(%(moves_from)s::text[], %(moves_to)s::text[]) AS a (from_status, to_status)),
 held AS MATERIALIZED (
-    SELECT m.id FROM conversations_message AS m JOIN outcome USING (id) ORDER BY m.id FOR UPDATE OF m
+    SELECT id FROM conversations_message WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
 ),
 moved AS (
     UPDATE conversations_message AS m
@@ -47,7 +48,8 @@ moved AS (
         failed_at = CASE WHEN o.status = 'failed' THEN statement_timestamp() ELSE m.failed_at END,
         error_code = o.error_code, error_message = o.error_message
     FROM outcome AS o JOIN held ON held.id = o.id
-    WHERE m.id = o.id AND m.attempts = o.attempt AND (m.status, o.status) IN (SELECT * FROM allowed)
+    WHERE m.id = ANY(%(ids)s::uuid[]) AND m.id = o.id AND m.attempts = o.attempt
+      AND (m.status, o.status) IN (SELECT * FROM allowed)
       AND (o.unspent_lease IS NULL OR m.lease_expires_at = o.unspent_lease)
     RETURNING m.id, o.status, o.attempt, o.error_code, o.error_message, o.next_account, o.unspent_lease
 ),
@@ -56,7 +58,7 @@ outrun AS (
     SET segments = COALESCE(m.segments, o.segments),
         provider_message_id = COALESCE(NULLIF(m.provider_message_id, ''), o.provider_message_id)
     FROM outcome AS o JOIN held ON held.id = o.id
-    WHERE m.id = o.id AND m.attempts = o.attempt AND o.status = 'sent'
+    WHERE m.id = ANY(%(ids)s::uuid[]) AND m.id = o.id AND m.attempts = o.attempt AND o.status = 'sent'
       AND (m.status, o.status) NOT IN (SELECT * FROM allowed)
     RETURNING m.id
 ),
@@ -70,7 +72,8 @@ event AS (
     FROM moved
     WHERE unspent_lease IS NULL OR status <> 'pending' OR error_code <> '' AND NOT EXISTS (
         SELECT FROM conversations_messageevent AS said
-        WHERE said.message_id = moved.id AND said.attempt = moved.attempt AND said.code = moved.error_code)
+        WHERE said.message_id = moved.id AND said.attempt = moved.attempt AND said.code = moved.error_code
+        OFFSET 0)
 )
 SELECT id FROM moved UNION ALL SELECT id FROM outrun"""
 
@@ -118,7 +121,7 @@ def outcome_parameters(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
         "error_codes": [outcome.error_code for outcome in outcomes],
         "error_messages": [outcome.error_message for outcome in outcomes],
         "next_accounts": [outcome.next_account for outcome in outcomes],
-        "retry_in": [outcome.retry_in for outcome in outcomes],
+        "retry_in": [None if outcome.retry_in is None else float(outcome.retry_in) for outcome in outcomes],
         "unspent_leases": [outcome.unspent_lease for outcome in outcomes],
         "moves_from": [source for source, _ in moves],
         "moves_to": [target for _, target in moves],

@@ -8,16 +8,30 @@ from django.db import connection, models
 from django.db.backends.utils import CursorWrapper
 from django.db.models.query import RawQuerySet
 from django.db.models.sql.query import RawQuery
+from psycopg.errors import FeatureNotSupported
+from psycopg.pq import TransactionStatus
 
 Row = TypeVar("Row", bound=models.Model)
 
 
 class PreparedCursor(psycopg.Cursor[Any]):
-    """Binds parameters on the server's side, and has it keep the plan."""
+    """Binds parameters on the server's side, and has it keep the plan.
+
+    PostgreSQL gives a kept plan up where a migration has changed what the statement returns ("cached plan must not
+    change result type", SQLSTATE 0A000), and refuses each execution until it is prepared anew: here that is done at
+    once. Inside a transaction, which is broken then, the connection is given up with it.
+    """
 
     def execute(self, query: Any, params: Any = None, **more: Any) -> Self:
         """See `psycopg.Cursor.execute`."""
-        return super().execute(query, params, prepare=True)
+        try:
+            return super().execute(query, params, prepare=True)
+        except FeatureNotSupported:
+            if self.connection.info.transaction_status is not TransactionStatus.IDLE:
+                self.connection.close()
+                raise
+            self.connection.execute("DEALLOCATE ALL")  # psycopg forgets what it had prepared when it sees this
+            return super().execute(query, params, prepare=True)
 
 
 def prepared_cursor() -> CursorWrapper:

@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import connection, connections
 
@@ -37,6 +38,13 @@ def offer(channel="sms", lease=LEASE, **more):
 def claim(channel="sms", limit=1):
     """Take due messages as a worker does."""
     return Message.objects.claim(channel, offer(channel), limit=limit)
+
+
+def another_connection():
+    """A connection to the same database that is not of the pool: that could be the very same. Use it with `with`."""
+    given = connection.settings_dict
+    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+    return psycopg.connect(**{name: given[theirs] for name, theirs in names.items()}, autocommit=True)
 
 
 def somebody_waits_for_a_lock():

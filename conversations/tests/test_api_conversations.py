@@ -45,11 +45,13 @@ def test_the_list_is_by_last_message_and_those_without_come_last(client, accept)
 def test_a_page_is_walked_in_an_index_from_the_front_and_from_a_cursor(client, accept, path):
     for recipient in ("+15559876541", "+15559876542"):
         accept(recipient=recipient)
+    empty_conversation(1), empty_conversation(2)
     with connection.cursor() as cursor, CaptureQueriesContext(connection) as asked:
         # Of a nearly empty table everything may be sorted: left are those ways that lead through a large one.
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         following = client.get(f"/api/v1/{path}/?limit=1").json()["next"]
-        assert client.get(f"/api/v1/{path}/?limit=1&cursor={following}").status_code == 200
+        while following is not None:
+            following = client.get(f"/api/v1/{path}/?limit=1&cursor={following}").json()["next"]
         pages = [each["sql"] for each in asked.captured_queries if each["sql"].endswith("LIMIT 2")]
         plans = []
         for each in pages:

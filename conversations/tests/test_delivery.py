@@ -2,14 +2,14 @@
 
 import threading
 
-import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import NotSupportedError, OperationalError, connection
 
 from conversations import delivery
 from conversations.models import Message
 from conversations.models.status import Status
-from conversations.tests.conftest import claim
+from conversations.tests.conftest import another_connection, claim
+from providers.errors import NotSent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,10 +22,8 @@ def short_times(settings):
 
 def end_backend(pid):
     """Break a connection from the server's side, over one that is not of the pool: that could be the very same."""
-    given = connection.settings_dict
-    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
-    with psycopg.connect(**{name: given[theirs] for name, theirs in names.items()}, autocommit=True) as another:
-        another.execute("SELECT pg_terminate_backend(%s)", [pid])
+    with another_connection() as another:
+        another.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 
 def test_everything_due_on_the_channel_is_sent_once(accept, providers):
@@ -201,18 +199,31 @@ def test_an_id_that_another_message_has_is_explained_and_harms_no_neighbour(acce
     assert (neighbour.status, neighbour.provider_message_id) == ("sent", "SM2")
 
 
-def test_a_claim_that_fails_loses_no_call_in_flight(accept, providers, monkeypatch):
-    accept()
+def then_fail(monkeypatch, error):
+    """Let only the next claim succeed."""
     claim = type(Message.objects.all()).claim
-    away = iter([False, True])
+    failing = iter([False, True])
 
-    def away_after_the_first(self, *arguments, **options):
-        if next(away):
-            raise OperationalError("away")
+    def claim_once(self, *arguments, **options):
+        if next(failing):
+            raise error
         return claim(self.all(), *arguments, **options)
 
-    monkeypatch.setattr(type(Message.objects), "claim", away_after_the_first)
+    monkeypatch.setattr(type(Message.objects), "claim", claim_once)
+
+
+def test_a_claim_that_fails_loses_no_call_in_flight(accept, providers, monkeypatch):
+    accept()
+    then_fail(monkeypatch, OperationalError("away"))
     assert delivery.deliver_due("sms") == {"sent": 1}
+    assert Message.objects.get().status == "sent"
+
+
+def test_a_claim_that_breaks_in_a_way_that_nobody_foresaw_loses_none_either(accept, providers, monkeypatch):
+    accept()
+    then_fail(monkeypatch, NotSupportedError("unforeseen"))
+    with pytest.raises(NotSupportedError):
+        delivery.deliver_due("sms")
     assert Message.objects.get().status == "sent"
 
 
@@ -235,6 +246,51 @@ def test_an_outcome_that_comes_too_late_is_logged(accept, caplog):
     [record] = caplog.records
     assert (record.message, record.message_id) == ("failed came too late and changed nothing", message.pk)
     assert record.attempt == 7
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """How many outcomes were written down by each statement."""
+    record, sizes = Message.objects.record_outcomes, []
+
+    def counted(_, outcomes):
+        sizes.append(len(outcomes))
+        return record(outcomes)
+
+    monkeypatch.setattr(type(Message.objects), "record_outcomes", counted)
+    return sizes
+
+
+def test_calls_that_end_near_each_other_are_written_down_together(accept, providers, monkeypatch, written):
+    monkeypatch.setattr(delivery, "GATHER_SECONDS", 2)
+    for number in range(20):
+        accept(recipient=f"+1555000{number:04}")
+    delivery.deliver_due("sms")
+    assert written == [20]
+
+
+def test_the_last_call_under_way_waits_for_none_that_got_stuck(accept, providers, settings, monkeypatch, written):
+    monkeypatch.setattr(delivery, "GATHER_SECONDS", 2)
+    settings.BREAKER_STALL_SECONDS = 0.1
+    providers.fault("twilio", "hang_accepted")
+    accept()
+    calls = delivery.Calls("sms")
+    calls.claim()
+    while calls.free < settings.CALLS_IN_FLIGHT:
+        calls.bring_home()
+    accept(recipient="+15550000001")
+    calls.claim()
+    while calls.in_flight:
+        calls.bring_home()
+    assert written == [1, 1]
+
+
+def test_outcomes_of_all_kinds_are_written_down_together(accept, written):
+    for recipient in ("+15550000001", "+15550000002"):
+        accept(recipient=recipient)
+    first, second = claim(limit=2)
+    delivery.record([delivery.not_begun(first), delivery.outcome_of(second, NotSent("Busy.", code="429"), 0.0)])
+    assert written == [2]
 
 
 def test_the_thousandth_retry_has_a_delay_too(settings):

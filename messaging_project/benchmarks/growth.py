@@ -34,7 +34,7 @@ def cost(field: Field, number: int) -> Run:
     """Return how many milliseconds an acceptance, a message drained and a callback take, many at a time."""
     runs = {
         "accept": accept(field, number),
-        "claim": drain_sms(field, number),
+        "claim and send": drain_sms(field, number),
         "callback": take_statuses(field, number),
     }
     each = runs.values()
@@ -117,7 +117,7 @@ QUESTION = Question(
     rows=[
         *(
             Row(name=f"growth, {name}", unit="ms", figure=name, side="grown", yardstick="empty", goal=SAME)
-            for name in ("accept", "claim", "callback")
+            for name in ("accept", "claim and send", "callback")
         ),
         *(
             Row(

@@ -1,8 +1,8 @@
 """What the database alone would take: rows like our messages, by INSERT one by one and by COPY."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 from psycopg import sql
@@ -75,12 +75,9 @@ def run(field: Field, connections: int, tickets: int, rows: int, load: Load) -> 
         for ticket in waiting:
             load(connection, ticket)
 
-    threads = [threading.Thread(target=work, args=(connection,)) for connection in open_]
     began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(connections) as threads:
+        list(threads.map(work, open_))
     seconds = time.perf_counter() - began
     for connection in open_:
         connection.close()

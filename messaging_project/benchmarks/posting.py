@@ -39,6 +39,10 @@ class Answer:
         return json.loads(self.body)
 
 
+UNANSWERED = Answer(at=0.0, seconds=0.0, status=None, body=b"")
+"""What stands for a request that was never made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Volley:
     """Many requests, in their order, and how long all of them took."""
@@ -81,7 +85,7 @@ def request(
 
 def post(url: str, requests: Sequence[bytes], *, connections: int = CONNECTIONS, rate: float | None = None) -> Volley:
     """Post all of them, at most so many at once; with a rate, so many a second or as many as are answered."""
-    answers: list[Answer | None] = [None] * len(requests)
+    answers = [UNANSWERED] * len(requests)
     tickets = iter(range(len(requests)))
     ready = threading.Barrier(min(connections, len(requests)) + 1)
     began = 0.0
@@ -101,7 +105,7 @@ def post(url: str, requests: Sequence[bytes], *, connections: int = CONNECTIONS,
     ready.wait()
     for thread in threads:
         thread.join()
-    return Volley(time.perf_counter() - began, [answer for answer in answers if answer is not None])
+    return Volley(time.perf_counter() - began, answers)
 
 
 class Connection:
@@ -129,7 +133,7 @@ class Connection:
     def ask(self, whole: bytes) -> Answer:
         """Send a request and read its answer. Never raises for what the network or the server does."""
         at, began = time.time(), time.perf_counter()
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, KeyError):
             if self.socket is None:
                 self.socket = socket.create_connection(self.address, timeout=ANSWER_SECONDS)
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -11,7 +11,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Uses no connection of the pool that was ended meanwhile, as a restarted server leaves them.
 
     Django's own way (CONN_HEALTH_CHECKS) asks each for an answer: one trip to the database more for every request and
-    every task. What the kernel has heard says the same, since who goes says goodbye, or is said to be gone.
+    every task. What the kernel has heard says the same of a server that ended, which says goodbye. One that went
+    without a word (a machine that lost its power) is found by TCP's keepalives after a minute; until then a statement
+    can fail where the question would have.
     """
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
