@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from messaging_project import __version__, env_file
 from messaging_project.logs import settings_for
+from messaging_project.unsafe import unsafe
 from providers.wire import is_loopback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -411,80 +412,9 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0, "tryItOutEnabled": True},
 }
 
-how_to_make_one = "$(python3 -c 'import secrets; print(secrets.token_urlsafe(50))')"
-
-
-def is_weak(secret: str, characters: int = 32, different: int = 10) -> bool:
-    """Say whether a secret can be guessed: it is short, repeats itself, or was made by Django's startproject."""
-    return len(secret) < characters or len(set(secret)) < different or secret.startswith("django-insecure-")
-
-
-PLACEHOLDERS = {"secret", "PASSWORD", "password", "changeme", "switchboard", "REPLACE"}
-
-
-def has_placeholder(urls: str) -> bool:
-    """Say whether a password in a URL, or in one of several Sentinels', is one that examples show.
-
-    Without any it may be right: a socket, a certificate or a network of its own stands for it.
-    """
-    return any(urlsplit(url).password in PLACEHOLDERS for url in urls.split(";"))
-
-
-def is_left_over(name: str, value: object) -> bool:
-    """Say whether a setting still holds what an example has in its place."""
-    return value == "REPLACE" or (name.endswith("_PASSWORD") and value in PLACEHOLDERS)
-
-
-given = list(globals().items())
-urls_of_others = {name: url for name, url in given if name == "BROKER_URL" or re.fullmatch(r"SMTP_(.+_)?URL", name)}
-left_over = [name for name, value in given if is_left_over(name, value)]
-flower_password = env.ENVIRON.get("FLOWER_BASIC_AUTH", "").partition(":")[2]  # only Flower's own process has it
-UNSAFE_WITHOUT_DEBUG = {
-    "SECRET_KEY of at least 32 random characters": (is_weak(SECRET_KEY), f"SECRET_KEY={how_to_make_one}"),
-    "former key in SECRET_KEY_FALLBACKS that was as long, or none": (
-        any(map(is_weak, SECRET_KEY_FALLBACKS)),
-        "SECRET_KEY_FALLBACKS=",
-    ),
-    "METRICS_TOKEN of at least 32 random characters, or none": (
-        METRICS_TOKEN != "" and is_weak(METRICS_TOKEN),
-        f"METRICS_TOKEN={how_to_make_one}",
-    ),
-    "FLOWER_PASSWORD of at least 12 random characters": (
-        flower_password != "" and is_weak(flower_password, 12, 6),
-        f"FLOWER_PASSWORD={how_to_make_one}",
-    ),
-    "SENDGRID_INBOUND_SECRET of at least 32 random characters, or none": (
-        SENDGRID_INBOUND_SECRET != "" and is_weak(SENDGRID_INBOUND_SECRET),
-        f"SENDGRID_INBOUND_SECRET={how_to_make_one}",
-    ),
-    "SANDBOX_SECRET of at least 32 random characters, or none": (
-        SANDBOX_SECRET != "" and is_weak(SANDBOX_SECRET),
-        f"SANDBOX_SECRET={how_to_make_one}",
-    ),
-    "base URL of a provider that is https": (
-        any(
-            name.endswith("_BASE_URL") and value.startswith("http://") and not is_loopback(value)
-            for name, value in given
-        ),
-        "TWILIO_BASE_URL=https://api.twilio.com SENDGRID_BASE_URL=https://api.sendgrid.com",
-    ),
-    "DATABASE_URL without the password of an example": (
-        "DATABASE_URL" not in env or has_placeholder(env.str("DATABASE_URL")),
-        "DATABASE_URL=postgres://switchboard:PASSWORD@HOST:5432/switchboard",
-    ),
-    "REDIS_URL without the password of an example": (
-        "REDIS_URL" not in env or has_placeholder(REDIS_URL),
-        "REDIS_URL=redis://:PASSWORD@HOST:6379/0",
-    ),
-    **{
-        f"{name} without the password of an example, or none": (has_placeholder(url), f"{name}=")
-        for name, url in urls_of_others.items()
-    },
-    **{f"{name} that is no example's, or none": (True, f"{name}=") for name in left_over},
-}
-for missing, (is_unsafe, mend) in UNSAFE_WITHOUT_DEBUG.items():
-    if is_unsafe and not DEBUG:
-        raise ImproperlyConfigured(f"Without DEBUG a {missing} is needed. Put it into the environment or .env: {mend}")
+if not DEBUG:
+    for sentence in unsafe(globals(), env):
+        raise ImproperlyConfigured(sentence)
 
 # --- Logs: ids, never bodies, numbers, addresses or keys ------------------------------------------------------------
 

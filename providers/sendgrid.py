@@ -82,7 +82,8 @@ class SendGridAccount:
     """One SendGrid account, as `providers.base.Provider` promises.
 
     `base_url` is SendGrid's API or what stands in for it; `timeout` is the longest that a call may take, in seconds,
-    and `connections` how many may be under way: each is a handshake of TLS. Without an API key nothing is sent.
+    and `connections` how many may be open: each costs a handshake of TLS, and fewer than there are calls let the rest
+    wait, as part of their time to connect. Without an API key nothing is sent.
 
     `webhook_public_key` is the verification key that SendGrid shows for its event webhook (base64 of DER), and
     `inbound_public_key` the one of Inbound Parse, "" when it is the same. `inbound_secret` is what may stand in the URL
@@ -101,7 +102,7 @@ class SendGridAccount:
         inbound_public_key: str = "",
         inbound_secret: str = "",
         email_activity: bool = False,
-        connections: int = 128,
+        connections: int = 200,
         name: str = "sendgrid",
     ) -> None:
         self.name = name
