@@ -26,6 +26,7 @@ from kombu import Queue
 from conversations.log_context import spoken_of
 from conversations.redis_url import TIMEOUTS, sentinel_options
 from messaging_project import logs
+from messaging_project.garbage import search_seldom
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +193,12 @@ def beat_for_sweep(sender: Any, result: str, **_: Any) -> None:
     if sender.name.endswith(".sweep") and result != "busy":
         parts = [f"sweep {sender.name.removesuffix('.sweep')}"]
         say_alive.send(sender=sender, parts=parts, worker=str(sender.request.hostname))
+
+
+@worker_ready.connect
+def search_for_garbage_seldom(**_: Any) -> None:
+    """All is imported by now."""
+    search_seldom()
 
 
 @worker_ready.connect

@@ -1,6 +1,5 @@
 """gunicorn's settings (`-c python:messaging_project.web`): what its processes count, and that they log as all others.
 
-
 Each worker counts for itself, in files of a directory that its master makes; whoever answers /metrics adds them up.
 prometheus-client looks for the directory when it is imported, so nothing here may import it. Requests are logged by
 `messaging_project.requests`, which knows their routes.
@@ -12,6 +11,7 @@ import tempfile
 from typing import Any
 
 from messaging_project import settings
+from messaging_project.garbage import search_seldom
 
 workers = 2
 threads = 8
@@ -26,6 +26,11 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 def on_starting(server: Any) -> None:
     """Make the directory, before any worker is there."""
     os.environ[VARIABLE] = tempfile.mkdtemp(prefix="switchboard-metrics-")
+
+
+def post_worker_init(worker: Any) -> None:
+    """All is imported by now, in this one of the processes."""
+    search_seldom()
 
 
 def on_exit(server: Any) -> None:

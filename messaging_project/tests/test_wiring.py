@@ -1,5 +1,6 @@
 """The files that have to agree with each other: settings, routes, compose, the local stack."""
 
+import gc
 import re
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 from django.conf import settings
 from django.core.management import call_command
 
-from messaging_project import web
+from messaging_project import celery, garbage, web
 from messaging_project.celery import QUEUES, ROUTES, app
 from messaging_project.compose.file import read
 from messaging_project.local.settings_file import setting_names
@@ -149,3 +150,19 @@ def test_every_requirement_is_pinned(name):
 @pytest.mark.django_db
 def test_every_model_stands_in_a_migration():
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.fixture
+def searched_as_before():
+    """This process's own way of looking for garbage, again afterwards."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("begin", [lambda: web.post_worker_init(None), celery.search_for_garbage_seldom])
+def test_web_processes_and_workers_search_for_garbage_seldom(begin, searched_as_before):
+    begin()
+    assert gc.get_threshold() == garbage.THRESHOLDS
+    assert gc.get_freeze_count() > 0
