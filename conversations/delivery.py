@@ -214,7 +214,8 @@ class Calls:
         except DATABASE_AWAY as error:
             logger.warning("the database is away (%s); the accounts' state waits", type(error).__name__)
             connection.close()
-        record(outcomes)
+        finally:
+            record(outcomes)
         return outcomes
 
     def _note_stalls(self) -> None:

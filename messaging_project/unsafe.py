@@ -17,7 +17,13 @@ def unsafe(settings: Mapping[str, Any], env: environ.Env) -> Iterator[str]:
     """Yield a sentence for each setting that is missing, can be guessed, or was left as an example has it; each with
     what to put into the environment instead.
     """
-    for missing, (is_unsafe, mend) in {**unsafe_secrets(settings, env), **unsafe_urls(settings, env)}.items():
+    left_over = {
+        f"{name} that is no example's, or none": (True, f"{name}=")
+        for name, value in settings.items()
+        if is_left_over(name, value)
+    }
+    wanted = {**unsafe_secrets(settings, env), **unsafe_urls(settings, env), **left_over}
+    for missing, (is_unsafe, mend) in wanted.items():
         if is_unsafe:
             yield f"Without DEBUG a {missing} is needed. Put it into the environment or .env: {mend}"
 
@@ -45,11 +51,6 @@ def unsafe_secrets(settings: Mapping[str, Any], env: environ.Env) -> dict[str, t
                 f"{name}={HOW_TO_MAKE_ONE}",
             )
             for name in optional
-        },
-        **{
-            f"{name} that is no example's, or none": (True, f"{name}=")
-            for name, value in settings.items()
-            if is_left_over(name, value)
         },
     }
 

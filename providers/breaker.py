@@ -179,7 +179,7 @@ def pause(account: str, channel: Channel, error: Misconfigured) -> None:
     AccountState.objects.pause(
         account,
         routes.channels_of(account),
-        code=error.code,
+        code=error.code[:50],
         sentence=error.message,
         probe_at=timezone.now() + timedelta(seconds=settings.PROBE_SECONDS),
     )

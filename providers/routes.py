@@ -22,6 +22,9 @@ from providers.wire import is_loopback
 
 TWILIO_CALLBACK_PATH = "/api/v1/webhooks/twilio"
 WITH_DOORS = ("twilio", "sendgrid")
+# Workers answer four rings at once (`-c 4`), each with up to CALLS_IN_FLIGHT calls. A connection with TLS costs more,
+# and is free again so soon that a quarter fewer make nobody wait for long.
+CONNECTIONS, CONNECTIONS_WITH_TLS = 4, 3
 
 
 def names_for(channel: str, *, test: bool = False) -> Sequence[str]:
@@ -128,6 +131,7 @@ def _twilio(name: str) -> Provider:
         base_url=_setting(name, "base_url"),
         callback_url=_twilio_callback_url(name),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
+        connections=CONNECTIONS * settings.CALLS_IN_FLIGHT,
         secondary_auth_token=_setting(name, "secondary_auth_token"),
         subaccount_tokens=_setting(name, "subaccount_tokens"),
         shared_keys=_setting(name, "shared_keys"),
@@ -151,6 +155,7 @@ def _sendgrid(name: str) -> Provider:
         inbound_secret=_setting(name, "inbound_secret"),
         email_activity=_setting(name, "email_activity"),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
+        connections=CONNECTIONS_WITH_TLS * settings.CALLS_IN_FLIGHT,
         name=name,
     )
 

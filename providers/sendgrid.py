@@ -102,7 +102,7 @@ class SendGridAccount:
         inbound_public_key: str = "",
         inbound_secret: str = "",
         email_activity: bool = False,
-        connections: int = 200,
+        connections: int = 192,
         name: str = "sendgrid",
     ) -> None:
         self.name = name
@@ -112,7 +112,7 @@ class SendGridAccount:
             _public_key(inbound_public_key, "SENDGRID_INBOUND_PUBLIC_KEY") if inbound_public_key else self._event_key
         )
         self._inbound_secret = inbound_secret
-        self._transport = Transport(timeout, connections)
+        self._transport = Transport(base_url, timeout, connections)
         self._sdk = SendGridAPIClient(api_key, host=base_url)
         self._sdk.client = _Client(self._transport, base_url, self._sdk.client.request_headers, [])
         self._activity = EmailActivity(self._sdk.client, name) if email_activity else None

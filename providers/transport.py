@@ -6,7 +6,9 @@ answer proves is the same for both, so it is said here: what goes wrong before t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -19,8 +21,12 @@ KEEPALIVE_SECONDS = 10.0
 # What may end a call without an answer → our outcome, a short word and a sentence about the provider or its setting.
 # The first that fits counts.
 _BROKEN_CALLS: Sequence[tuple[type[Exception], type[ProviderError], str, str]] = (
-    (aiohttp.NonHttpUrlClientError, Misconfigured, "bad_base_url", "{setting} is not a web address."),
-    (aiohttp.InvalidURL, Misconfigured, "bad_base_url", "{setting} is not a URL."),
+    (
+        aiohttp.InvalidURL,
+        Misconfigured,
+        "bad_base_url",
+        "{setting} is no http(s) URL with a host and no user.",
+    ),
     (UnicodeEncodeError, Rejected, "unencodable", "The message contains characters that UTF-8 can't carry."),
     (aiohttp.ClientConnectorDNSError, NotSent, "dns", "{provider}'s host name could not be resolved."),
     (aiohttp.ClientSSLError, NotSent, "tls", "No secure connection to {provider} could be made."),
@@ -48,21 +54,34 @@ class Refusal(Exception):
         self.status, self.text, self.headers = answer
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Gives nobody a kept connection on which something came unasked: it would be taken for the next call's answer."""
+
+    async def connect(self, req: Any, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
+        connection = await super().connect(req, traces, timeout)
+        while connection.protocol is not None and connection.protocol.should_close:
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
+        return connection
+
+
 class Transport:
     """One aiohttp session, made inside the loop that uses it first and kept for that loop.
 
-    `limit` is how many connections may be open at once (aiohttp's own default is 100). A call ends after `timeout`
-    seconds in all; waiting for a connection, resolving, connecting and TLS may take at most half of it, or 5 s.
+    Where `base_url`, below which all requests are, is no web address, none is made. `limit` is how many connections
+    may be open at once (aiohttp's own default is 100). A call ends after `timeout` seconds in all; waiting for a
+    connection, resolving, connecting and TLS may take at most half of it, or 5 s.
     """
 
-    def __init__(self, timeout: float, limit: int) -> None:
+    def __init__(self, base_url: str, timeout: float, limit: int) -> None:
+        self._base_url = base_url
         self._timeout = timeout
         self._limit = limit
         self._session: aiohttp.ClientSession | None = None
 
     def _open(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=KEEPALIVE_SECONDS),
+            connector=_Connector(limit=self._limit, keepalive_timeout=KEEPALIVE_SECONDS),
             # The ceiling rounds timeouts up to whole seconds; the lease has no second to give away.
             timeout=aiohttp.ClientTimeout(
                 total=self._timeout,
@@ -81,9 +100,11 @@ class Transport:
         params: Mapping[str, Any] | None = None,
         body: bytes | None = None,
     ) -> Answer:
-        """One request, never redirected and never repeated. Raises `Refusal` for any answer but 2xx, and for none what
-        `in_our_words` understands.
+        """One request, never redirected; a POST is never repeated. Raises `Refusal` for any answer but 2xx, and for
+        none what `in_our_words` understands.
         """
+        if not _is_web_address(self._base_url):
+            raise aiohttp.InvalidURL(self._base_url)
         if self._session is None:
             self._session = self._open()
         async with self._session.request(
@@ -100,6 +121,17 @@ class Transport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+@lru_cache(maxsize=100)
+def _is_web_address(url: str) -> bool:
+    """Whether a connection can be tried: a user in it would clash with the credentials of a call."""
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(host) and "@" not in parts.netloc
 
 
 @contextmanager

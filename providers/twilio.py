@@ -109,7 +109,7 @@ class TwilioAccount:
             subaccount_tokens=dict(subaccount_tokens or {}) if self._credentials else {},
             shared_keys=dict(shared_keys or {}) if self._credentials else {},
         )
-        self._transport = Transport(timeout, connections)
+        self._transport = Transport(base_url, timeout, connections)
         # The environment is the SDK's second source of credentials, and of a region that would override base_url.
         client = Client(
             account_sid, auth_token, http_client=_HttpClient(self._transport), environment={"TWILIO_EDGE": ""}

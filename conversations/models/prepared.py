@@ -17,9 +17,9 @@ Row = TypeVar("Row", bound=models.Model)
 class PreparedCursor(psycopg.Cursor[Any]):
     """Binds parameters on the server's side, and has it keep the plan.
 
-    PostgreSQL gives a kept plan up where a migration has changed what the statement returns ("cached plan must not
-    change result type", SQLSTATE 0A000), and refuses each execution until it is prepared anew: here that is done at
-    once. Inside a transaction, which is broken then, the connection is given up with it.
+    PostgreSQL refuses a kept plan where a migration has changed what the statement returns ("cached plan must not
+    change result type", SQLSTATE 0A000): then the statement goes as it is, for as long as the connection lives. Inside
+    a transaction, which is broken by that, the connection is given up with it.
     """
 
     def execute(self, query: Any, params: Any = None, **more: Any) -> Self:
@@ -30,8 +30,7 @@ class PreparedCursor(psycopg.Cursor[Any]):
             if self.connection.info.transaction_status is not TransactionStatus.IDLE:
                 self.connection.close()
                 raise
-            self.connection.execute("DEALLOCATE ALL")  # psycopg forgets what it had prepared when it sees this
-            return super().execute(query, params, prepare=True)
+            return super().execute(query, params, prepare=False)
 
 
 def prepared_cursor() -> CursorWrapper:

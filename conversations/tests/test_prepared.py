@@ -27,7 +27,7 @@ def changing():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_statement_that_a_migration_made_stale_is_prepared_anew(changing):
+def test_a_statement_that_a_migration_made_stale_answers_all_the_same(changing):
     with prepared_cursor() as cursor:
         assert numbers(cursor, "changing") == [(1,)]
         changing.execute("ALTER TABLE changing ADD COLUMN more integer DEFAULT 2")

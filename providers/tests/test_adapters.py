@@ -234,6 +234,35 @@ def test_a_connection_that_is_never_taken_is_not_sent_within_the_timeout(any_kin
     assert time.monotonic() - begun < 4
 
 
+@pytest.mark.parametrize("base_url", ["https://api..example.com", f"https://{'a' * 64}.com", "http://a:b@127.0.0.1:9"])
+def test_a_base_url_to_which_no_connection_can_be_tried_keeps_the_message(kind, base_url):
+    outcome = send(kind.make(base_url), kind.message)
+    assert (type(outcome), outcome.code) == (Misconfigured, "bad_base_url")
+
+
+def test_what_comes_unasked_is_nobodys_answer(kind):
+    """A front end may answer twice; a refusal taken for the next call's would let that one be sent again."""
+    released, came = threading.Event(), threading.Event()
+
+    def twice(connection):
+        connection.sendall(GOOD_ANSWERS[kind.name])
+        if not came.is_set():
+            released.wait(10)
+            connection.sendall(http(429))
+            came.set()
+
+    async def two(account):
+        await account.send(kind.message)
+        released.set()
+        await asyncio.to_thread(came.wait, 10)
+        await account.send(kind.message)
+        await account.close()
+
+    with answering(twice) as server:
+        asyncio.run(two(kind.make(server.url)))
+        assert (server.connections, len(server.requests)) == (2, 2)
+
+
 @pytest.mark.parametrize("base_url", ["/nowhere", "ftp://127.0.0.1/", "http://127.0.0.1:99999"])
 def test_a_base_url_that_is_none_keeps_the_message(any_kind, base_url):
     outcome = send(any_kind.make(base_url), any_kind.message)
