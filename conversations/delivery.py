@@ -5,11 +5,13 @@ delivery keeps the database to itself, and no transaction is open while a provid
 """
 
 import asyncio
+import atexit
 import logging
 import random
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -40,6 +42,7 @@ LOOK_AGAIN_SECONDS = 0.2
 # together: under load that halves the statements for each message. The last one under way waits for nobody.
 GATHER_SECONDS = 0.03
 MOST_DOUBLINGS = 30
+HANG_UP_SECONDS = 5
 DATABASE_AWAY = (OperationalError, InterfaceError)
 STOPPING = threading.Event()
 """Set when the process is told to go: nothing more is claimed, the calls in flight are finished."""
@@ -447,5 +450,17 @@ def event_loop() -> asyncio.AbstractEventLoop:
     with _loop_lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="provider-calls", daemon=True).start()
+            thread = threading.Thread(target=_loop.run_forever, name="provider-calls", daemon=True)
+            thread.start()
+            atexit.register(hang_up, _loop, thread)
         return _loop
+
+
+def hang_up(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    """Close the kept-alive connections before the process ends: aiohttp would complain when nobody can log any more.
+
+    A fork's copy of the thread is none, and its parent's connections are not its own.
+    """
+    if thread.is_alive():
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(routes.close_accounts(), loop).result(HANG_UP_SECONDS)

@@ -100,6 +100,12 @@ def new_account(name: str) -> Provider:
     return _MAKERS[kind_of(name)](name)
 
 
+async def close_accounts() -> None:
+    """Close the connections that this process's accounts keep. On the loop that sends."""
+    for account in list(_accounts.values()):
+        await account.close()
+
+
 def forget_accounts() -> None:
     """Let the next question make new adapters, from the settings as they are then."""
     global _lock, _accounts
