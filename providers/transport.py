@@ -6,7 +6,6 @@ answer proves is the same for both, so it is said here: what goes wrong before t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,12 +20,7 @@ KEEPALIVE_SECONDS = 10.0
 # What may end a call without an answer → our outcome, a short word and a sentence about the provider or its setting.
 # The first that fits counts.
 _BROKEN_CALLS: Sequence[tuple[type[Exception], type[ProviderError], str, str]] = (
-    (
-        aiohttp.InvalidURL,
-        Misconfigured,
-        "bad_base_url",
-        "{setting} is no http(s) URL with a host and no user.",
-    ),
+    (aiohttp.InvalidURL, Misconfigured, "bad_base_url", "{setting} is no http(s) URL with a host and no user."),
     (UnicodeEncodeError, Rejected, "unencodable", "The message contains characters that UTF-8 can't carry."),
     (aiohttp.ClientConnectorDNSError, NotSent, "dns", "{provider}'s host name could not be resolved."),
     (aiohttp.ClientSSLError, NotSent, "tls", "No secure connection to {provider} could be made."),
@@ -75,6 +69,7 @@ class Transport:
 
     def __init__(self, base_url: str, timeout: float, limit: int) -> None:
         self._base_url = base_url
+        self._is_web_address = _is_web_address(base_url)
         self._timeout = timeout
         self._limit = limit
         self._session: aiohttp.ClientSession | None = None
@@ -103,7 +98,7 @@ class Transport:
         """One request, never redirected; a POST is never repeated. Raises `Refusal` for any answer but 2xx, and for
         none what `in_our_words` understands.
         """
-        if not _is_web_address(self._base_url):
+        if not self._is_web_address:
             raise aiohttp.InvalidURL(self._base_url)
         if self._session is None:
             self._session = self._open()
@@ -123,7 +118,6 @@ class Transport:
             await session.close()
 
 
-@lru_cache(maxsize=100)
 def _is_web_address(url: str) -> bool:
     """Whether a connection can be tried: a user in it would clash with the credentials of a call."""
     try:
