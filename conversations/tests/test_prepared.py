@@ -59,18 +59,21 @@ def rows_read(statement):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("counted", ["never", "when there was one"])
+@pytest.mark.parametrize("counted", ["never", "when there was one", "when there was none left"])
 def test_claims_and_outcomes_read_no_more_of_a_large_batch_than_they_are_about(accept, counted):
     message, count = accept(), 2_000
-    with connection.cursor() as cursor:
-        if counted != "never":
+    if counted == "when there was none left":
+        Message.objects.all().delete()
+    if counted != "never":
+        with connection.cursor() as cursor:
             cursor.execute("ANALYZE conversations_message, conversations_messageevent")
     many(message, count)
     claimed = []
-    assert rows_read(lambda: claimed.extend(claim(limit=64))) < 5 * count
+    assert rows_read(lambda: claimed.extend(claim(limit=32))) < 5 * count
     outcomes = [
         Outcome(message_id=each.pk, attempt=each.attempts, status=Status.PENDING, error_code="429", retry_in=1)
         for each in claimed
     ]
-    assert rows_read(lambda: Message.objects.record_outcomes(outcomes)) < 20 * len(claimed)
+    # At worst, where the planner saw an empty table, each outcome looks at half of the others.
+    assert rows_read(lambda: Message.objects.record_outcomes(outcomes)) < 32 * len(claimed) < count
     assert Conversation.objects.count() == count + 1
