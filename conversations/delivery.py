@@ -5,34 +5,28 @@ delivery keeps the database to itself, and no transaction is open while a provid
 """
 
 import asyncio
-import atexit
 import logging
-import random
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
-from django.utils import timezone
 
+from conversations.attempt import call, not_begun, outcome_of, paced
+from conversations.event_loop import event_loop
 from conversations.log_context import about
 from conversations.models import Message, OptOut, SenderPace
 from conversations.models.claim import Offer
-from conversations.models.opt_out import RECIPIENT_OPTED_OUT, REFUSED
 from conversations.models.outcome import Outcome
-from conversations.models.pace import PACED
-from conversations.models.status import Status
 from providers import breaker, routes
-from providers.base import Accepted, Channel, Provider
-from providers.errors import Misconfigured, NotSent, ProviderError, Rejected, Uncertain
+from providers.base import Channel
+from providers.errors import NotSent, Uncertain
 from providers.models import AccountState
 
 logger = logging.getLogger(__name__)
@@ -41,8 +35,6 @@ LOOK_AGAIN_SECONDS = 0.2
 # Calls that end within this time of one another are written down together, and what takes their place is claimed
 # together: under load that halves the statements for each message. The last one under way waits for nobody.
 GATHER_SECONDS = 0.03
-MOST_DOUBLINGS = 30
-HANG_UP_SECONDS = 5
 DATABASE_AWAY = (OperationalError, InterfaceError)
 STOPPING = threading.Event()
 """Set when the process is told to go: nothing more is claimed, the calls in flight are finished."""
@@ -286,115 +278,6 @@ def part_by_turn(messages: list[Message]) -> tuple[list[Message], list[Outcome]]
     return [message for message in messages if message.pk not in later], held_back
 
 
-async def call(account: Provider, message: Message, begin_before: float) -> Outcome:
-    """Offer one claimed message to a provider, unless its lease leaves no time for that, and say how it ended."""
-    if message.recipient_opted_out:
-        return opted_out(message)
-    if time.monotonic() > begin_before:
-        return not_begun(message)
-    with about(**message.log_fields()):
-        return await offer(account, message)
-
-
-async def offer(account: Provider, message: Message) -> Outcome:
-    """Call the provider, and write one line about it."""
-    began = time.monotonic()
-    try:
-        accepted = await account.send(message.as_outbound())
-    except ProviderError as error:
-        outcome, answer = outcome_of(message, error, began), type(error).__name__
-    else:
-        outcome, answer = sent(message, accepted), type(accepted).__name__
-    took = round((time.monotonic() - began) * 1000)
-    fields = {"status": outcome.status.value, "error_code": outcome.error_code, "duration_ms": took}
-    logger.info("provider called: %s", answer, extra=fields)
-    return outcome
-
-
-def ended(message: Message, status: Status, **values: Any) -> Outcome:
-    """Return how an attempt of this message ended."""
-    return Outcome(
-        message_id=message.id, attempt=message.attempts, request_id=message.request_id, status=status, **values
-    )
-
-
-def sent(message: Message, accepted: Accepted) -> Outcome:
-    """Return what becomes of a message that the provider took."""
-    return ended(
-        message,
-        Status.SENT,
-        provider_message_id=accepted.provider_message_id,
-        segments=accepted.segments,
-        ended=accepted,
-    )
-
-
-def not_begun(message: Message) -> Outcome:
-    """Put back a message whose lease leaves no time for the call: as it was, without having spent an attempt."""
-    return ended(message, Status.PENDING, retry_in=0, unspent_lease=message.lease_expires_at)
-
-
-def paced(message: Message, turn: datetime) -> Outcome:
-    """Put back a message until its sender's turn has come, without having spent an attempt."""
-    return ended(
-        message,
-        Status.PENDING,
-        error_code=PACED,
-        error_message="It waits for its sender's turn.",
-        retry_in=max((turn - timezone.now()).total_seconds(), 0),
-        unspent_lease=message.lease_expires_at,
-    )
-
-
-def opted_out(message: Message) -> Outcome:
-    """End a message whose recipient opted out after it was accepted, without having spent an attempt."""
-    return ended(
-        message,
-        Status.FAILED,
-        error_code=REFUSED,
-        error_message=RECIPIENT_OPTED_OUT,
-        unspent_lease=message.lease_expires_at,
-    )
-
-
-def outcome_of(message: Message, error: ProviderError, began: float) -> Outcome:
-    """Return what becomes of a message whose attempt ended with this error.
-
-    Where the account is to blame, the attempt is given back, and the message is due again once every process has seen
-    that the account is paused: sooner, another thread would offer it before it has.
-    """
-    unspent_lease = message.lease_expires_at if isinstance(error, Misconfigured) else None
-    match error:
-        case Rejected():
-            status, retry_in = Status.FAILED, None
-        case NotSent():
-            status, retry_in = Status.PENDING, retry_delay(message.attempts, error.retry_after)
-        case Misconfigured():
-            status, retry_in = Status.PENDING, breaker.READ_AGAIN_SECONDS
-        case _:
-            status, retry_in = Status.UNCERTAIN, None
-    return ended(
-        message,
-        status,
-        error_code=error.code[:50],
-        error_message=error.message[:500],
-        retry_in=retry_in,
-        unspent_lease=unspent_lease,
-        opted_out=isinstance(error, Rejected) and error.opted_out,
-        ended=error,
-        began=began,
-    )
-
-
-def retry_delay(attempt: int, retry_after: float | None) -> float:
-    """Return the seconds until the next try: full jitter below a doubling ceiling, never sooner than asked for.
-
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
-    ceiling = min(settings.RETRY_CEILING_SECONDS, settings.RETRY_BASE_SECONDS * 2 ** min(attempt - 1, MOST_DOUBLINGS))
-    return max(random.uniform(0, ceiling), min(retry_after or 0, settings.RETRY_CEILING_SECONDS))
-
-
 def record(outcomes: list[Outcome]) -> None:
     """Write outcomes down, trying again while the database is away and the leases last.
 
@@ -438,29 +321,3 @@ def log_overtaken(outcomes: list[Outcome], written: set[UUID]) -> None:
     for outcome in outcomes:
         if outcome.message_id not in written:
             logger.warning("%s came too late and changed nothing", outcome.status.value, extra=outcome.log_fields())
-
-
-_loop: asyncio.AbstractEventLoop | None = None
-_loop_lock = threading.Lock()
-
-
-def event_loop() -> asyncio.AbstractEventLoop:
-    """Return this process's event loop, running in a thread of its own from the first call on."""
-    global _loop
-    with _loop_lock:
-        if _loop is None:
-            _loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=_loop.run_forever, name="provider-calls", daemon=True)
-            thread.start()
-            atexit.register(hang_up, _loop, thread)
-        return _loop
-
-
-def hang_up(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    """Close the kept-alive connections before the process ends: aiohttp would complain when nobody can log any more.
-
-    A fork's copy of the thread is none, and its parent's connections are not its own.
-    """
-    if thread.is_alive():
-        with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(routes.close_accounts(), loop).result(HANG_UP_SECONDS)

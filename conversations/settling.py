@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from conversations.delivery import event_loop
+from conversations.event_loop import event_loop
 from conversations.log_context import about
 from conversations.models import Message, MessageEvent
 from conversations.models.status import Status

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.db import connection, connections
 
-from conversations import delivery
+from conversations.event_loop import event_loop
 from conversations.models import Message
 from conversations.models.claim import Offer
 from providers import breaker, routes
@@ -87,5 +87,5 @@ def providers(sandbox, settings):  # noqa: F811
 def forget_accounts():
     """Close the accounts' connections; the next call opens others, by the settings as they are then."""
     for name in routes.account_names():
-        asyncio.run_coroutine_threadsafe(routes.account_named(name).close(), delivery.event_loop()).result(5)
+        asyncio.run_coroutine_threadsafe(routes.account_named(name).close(), event_loop()).result(5)
     routes.forget_accounts()

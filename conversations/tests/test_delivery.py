@@ -1,11 +1,13 @@
 """Claim, call, outcome: against a provider that answers over HTTP and refuses, hangs or babbles when told to."""
 
 import threading
+from contextlib import suppress
 
 import pytest
 from django.db import NotSupportedError, OperationalError, connection
 
 from conversations import delivery
+from conversations.attempt import not_begun, outcome_of, retry_delay
 from conversations.models import Message
 from conversations.models.status import Status
 from conversations.tests.conftest import another_connection, claim
@@ -154,6 +156,18 @@ def test_outcomes_wait_for_a_database_that_is_away(accept, providers, monkeypatc
     assert Message.objects.get().status == "sent"
 
 
+@pytest.mark.parametrize("error", [OperationalError("away"), RuntimeError("unforeseen")])
+def test_an_outcome_is_written_down_where_its_accounts_state_can_not_be(accept, providers, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(delivery.breaker, "note", fail)
+    accept()
+    with suppress(RuntimeError):
+        delivery.deliver_due("sms")
+    assert Message.objects.get().status == "sent"
+
+
 def test_no_more_calls_are_in_flight_than_there_are_slots(accept, providers, settings):
     settings.CALLS_IN_FLIGHT = 3
     providers.dial(latency_ms=30)
@@ -176,11 +190,11 @@ def test_no_more_calls_are_in_flight_than_there_are_slots(accept, providers, set
 def test_retry_delays_double_up_to_the_ceiling_and_never_undercut_the_providers_wish(settings):
     settings.RETRY_BASE_SECONDS, settings.RETRY_CEILING_SECONDS = 2, 100
     for attempt, ceiling in [(1, 2), (2, 4), (3, 8), (20, 100)]:
-        delays = [delivery.retry_delay(attempt, None) for _ in range(200)]
+        delays = [retry_delay(attempt, None) for _ in range(200)]
         assert 0 <= min(delays) <= max(delays) <= ceiling
         assert max(delays) > ceiling / 2
-    assert delivery.retry_delay(1, retry_after=30) == 30
-    assert delivery.retry_delay(1, retry_after=10**9) == 100
+    assert retry_delay(1, retry_after=30) == 30
+    assert retry_delay(1, retry_after=10**9) == 100
 
 
 def test_an_id_that_another_message_has_is_explained_and_harms_no_neighbour(accept):
@@ -289,13 +303,13 @@ def test_outcomes_of_all_kinds_are_written_down_together(accept, written):
     for recipient in ("+15550000001", "+15550000002"):
         accept(recipient=recipient)
     first, second = claim(limit=2)
-    delivery.record([delivery.not_begun(first), delivery.outcome_of(second, NotSent("Busy.", code="429"), 0.0)])
+    delivery.record([not_begun(first), outcome_of(second, NotSent("Busy.", code="429"), 0.0)])
     assert written == [2]
 
 
 def test_the_thousandth_retry_has_a_delay_too(settings):
     settings.RETRY_BASE_SECONDS = 2.0
-    assert 0 <= delivery.retry_delay(2000, None) <= settings.RETRY_CEILING_SECONDS
+    assert 0 <= retry_delay(2000, None) <= settings.RETRY_CEILING_SECONDS
 
 
 def test_a_connection_that_died_in_the_pool_is_not_given_to_anybody():

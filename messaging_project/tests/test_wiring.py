@@ -2,16 +2,19 @@
 
 import gc
 import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from celery.signals import worker_ready
 from django.conf import settings
 from django.core.management import call_command
 
-from messaging_project import celery, garbage, web
+from messaging_project import garbage, web
 from messaging_project.celery import QUEUES, ROUTES, app
 from messaging_project.compose.file import read
 from messaging_project.local.settings_file import setting_names
+from providers.routes import CONNECTIONS
 
 ROOT = settings.BASE_DIR
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -28,6 +31,10 @@ def settings_read():
 
 def queues_of(command):
     return re.search(r"-Q (\S+)", command)[1].split(",")
+
+
+def threads_of(service):
+    return int(re.search(r"-c (\d+)", WORKERS[service]["command"])[1])
 
 
 def test_every_task_has_a_route_and_every_route_a_task():
@@ -55,8 +62,12 @@ def test_every_queue_has_a_worker_service_in_compose_and_no_service_another_queu
 
 def test_no_long_task_of_the_sweeper_keeps_the_next_sweep_from_its_turn():
     long_ones = {name for name, queue in ROUTES.items() if queue == "sweep"} - {"conversations.sweep"}
-    threads = int(re.search(r"-c (\d+)", WORKERS["sweeper"]["command"])[1])
-    assert threads > len(long_ones)
+    assert threads_of("sweeper") > len(long_ones)
+
+
+@pytest.mark.parametrize("channel", ["sms", "mms", "email"])
+def test_a_provider_has_connections_for_all_rings_that_a_worker_answers_at_once(channel):
+    assert threads_of(f"worker-{channel}") == CONNECTIONS
 
 
 def test_beat_runs_once_in_compose_and_not_inside_a_worker():
@@ -161,7 +172,11 @@ def searched_as_before():
     gc.unfreeze()
 
 
-@pytest.mark.parametrize("begin", [lambda: web.post_worker_init(None), celery.search_for_garbage_seldom])
+def begin_as_a_worker():
+    worker_ready.send(sender=SimpleNamespace(hostname="sms@here", app=app))
+
+
+@pytest.mark.parametrize("begin", [lambda: web.post_worker_init(None), begin_as_a_worker])
 def test_web_processes_and_workers_search_for_garbage_seldom(begin, searched_as_before):
     begin()
     assert gc.get_threshold() == garbage.THRESHOLDS
