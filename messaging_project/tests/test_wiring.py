@@ -2,7 +2,7 @@
 
 import gc
 import re
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -173,7 +173,7 @@ def searched_as_before():
 
 
 def begin_as_a_worker():
-    worker_ready.send(sender=SimpleNamespace(hostname="sms@here", app=app))
+    worker_ready.send(sender=Mock(hostname="sms@here", app=app))
 
 
 @pytest.mark.parametrize("begin", [lambda: web.post_worker_init(None), begin_as_a_worker])
