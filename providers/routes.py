@@ -4,6 +4,7 @@ An adapter is made when it is first asked for, once for each process and account
 place that reads both the settings and the adapters.
 """
 
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +23,10 @@ from providers.wire import is_loopback
 
 TWILIO_CALLBACK_PATH = "/api/v1/webhooks/twilio"
 WITH_DOORS = ("twilio", "sendgrid")
-# Workers answer four rings at once (`-c 4`), each with up to CALLS_IN_FLIGHT calls. A connection with TLS costs more,
-# and is free again so soon that a quarter fewer make nobody wait for long.
-CONNECTIONS, CONNECTIONS_WITH_TLS = 4, 3
+# How many rings a worker answers at once (`-c 4`), each with up to CALLS_IN_FLIGHT calls; so many fewer connections do
+# where one costs a handshake and is free again so soon that nobody waits for long; and Postfix lets a client have 50
+# (https://www.postfix.org/postconf.5.html#smtpd_client_connection_count_limit).
+RINGS, SHARE_WITH_TLS, SMTP_CONNECTIONS = 4, 0.4, 50
 
 
 def names_for(channel: str, *, test: bool = False) -> Sequence[str]:
@@ -137,7 +139,7 @@ def _twilio(name: str) -> Provider:
         base_url=_setting(name, "base_url"),
         callback_url=_twilio_callback_url(name),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
-        connections=CONNECTIONS * settings.CALLS_IN_FLIGHT,
+        connections=RINGS * settings.CALLS_IN_FLIGHT,
         secondary_auth_token=_setting(name, "secondary_auth_token"),
         subaccount_tokens=_setting(name, "subaccount_tokens"),
         shared_keys=_setting(name, "shared_keys"),
@@ -161,7 +163,7 @@ def _sendgrid(name: str) -> Provider:
         inbound_secret=_setting(name, "inbound_secret"),
         email_activity=_setting(name, "email_activity"),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
-        connections=CONNECTIONS_WITH_TLS * settings.CALLS_IN_FLIGHT,
+        connections=math.ceil(SHARE_WITH_TLS * RINGS * settings.CALLS_IN_FLIGHT),
         name=name,
     )
 
@@ -170,7 +172,7 @@ def _smtp(name: str) -> Provider:
     return SmtpAccount(
         url=_setting(name, "url"),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
-        connections=settings.CALLS_IN_FLIGHT,
+        connections=min(RINGS * settings.CALLS_IN_FLIGHT, SMTP_CONNECTIONS),
         name=name,
     )
 

@@ -106,6 +106,8 @@ class SmtpAccount:
             async with asyncio.timeout(self._timeout):
                 return await asyncio.wrap_future(told)
         except TimeoutError:
+            if told.cancelled():
+                raise NotSent("All connections to the mail server were taken for too long.", code="busy") from None
             raise _late(begun=not call.give_up()) from None
         except asyncio.CancelledError:
             call.give_up()

@@ -93,13 +93,13 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
         """
         if not claimed:
             return claimed
-        names = [name for message in claimed for name in pseudonyms(message.recipient)]
+        named = [(message, pseudonyms(message.recipient)) for message in claimed]
         with connection.cursor() as cursor:
-            cursor.execute(OPT_OUTS_BY_PSEUDONYM, {"names": names})
+            cursor.execute(OPT_OUTS_BY_PSEUDONYM, {"names": [name for _, names in named for name in names]})
             held = set(cursor.fetchall())
-        for message in claimed:
+        for message, names in named:
             line = channel_type_of(message.type), message.sender.lower()
-            if any((*line, name, message.test) in held for name in pseudonyms(message.recipient)):
+            if any((*line, name, message.test) in held for name in names):
                 message.recipient_opted_out = True
         return claimed
 

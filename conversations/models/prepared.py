@@ -10,6 +10,7 @@ from django.db.models.query import RawQuerySet
 from django.db.models.sql.query import RawQuery
 from psycopg.errors import FeatureNotSupported
 from psycopg.pq import TransactionStatus
+from psycopg.types.datetime import TimestamptzLoader
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -20,7 +21,13 @@ class PreparedCursor(psycopg.Cursor[Any]):
     PostgreSQL refuses a kept plan where a migration has changed what the statement returns ("cached plan must not
     change result type", SQLSTATE 0A000): then the statement goes as it is, for as long as the connection lives. Inside
     a transaction, which is broken by that, the connection is given up with it.
+
+    Times are read by psycopg, which knows that Django's connections are in UTC: Django's own way reads each in Python.
     """
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.adapters.register_loader("timestamptz", TimestamptzLoader)
 
     def execute(self, query: Any, params: Any = None, **more: Any) -> Self:
         """See `psycopg.Cursor.execute`."""

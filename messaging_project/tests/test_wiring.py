@@ -14,7 +14,7 @@ from messaging_project import garbage, web
 from messaging_project.celery import QUEUES, ROUTES, app
 from messaging_project.compose.file import read
 from messaging_project.local.settings_file import setting_names
-from providers.routes import CONNECTIONS
+from providers.routes import RINGS
 
 ROOT = settings.BASE_DIR
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -67,7 +67,7 @@ def test_no_long_task_of_the_sweeper_keeps_the_next_sweep_from_its_turn():
 
 @pytest.mark.parametrize("channel", ["sms", "mms", "email"])
 def test_a_provider_has_connections_for_all_rings_that_a_worker_answers_at_once(channel):
-    assert threads_of(f"worker-{channel}") == CONNECTIONS
+    assert threads_of(f"worker-{channel}") == RINGS
 
 
 def test_beat_runs_once_in_compose_and_not_inside_a_worker():

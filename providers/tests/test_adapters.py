@@ -269,6 +269,31 @@ def test_a_base_url_that_is_none_keeps_the_message(any_kind, base_url):
     assert (type(outcome), outcome.code) == (Misconfigured, "bad_base_url")
 
 
+def test_a_call_that_finds_all_connections_taken_was_not_sent_and_the_provider_is_as_reachable_as_before(kind):
+    taken, free = threading.Event(), threading.Event()
+
+    def slow(connection):
+        taken.set()
+        free.wait(10)
+        connection.sendall(GOOD_ANSWERS[kind.name])
+
+    async def one_and_two_more(account):
+        first = asyncio.create_task(account.send(kind.message))
+        await asyncio.to_thread(taken.wait, 10)
+        with pytest.raises(NotSent) as outcome:
+            await account.send(kind.message)
+        free.set()
+        await first
+        await account.send(kind.message)
+        await account.close()
+        return outcome.value
+
+    with answering(slow) as server:
+        outcome = asyncio.run(one_and_two_more(kind.make(server.url, timeout=2, connections=1)))
+        assert (outcome.code, outcome.unreachable) == ("busy", False)
+        assert (server.connections, len(server.requests)) == (1, 2)
+
+
 def test_connections_are_reused(kind):
     async def one_after_the_other(account):
         for _ in range(5):

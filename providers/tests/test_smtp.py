@@ -317,6 +317,14 @@ def test_a_message_given_up_before_its_last_line_never_leaves(monkeypatch):
     assert taken == []
 
 
+def test_a_mail_that_finds_all_connections_taken_was_not_sent_and_the_server_is_as_reachable_as_before():
+    with odd_mail_server(EHLO=hang) as server:
+        office = account(server, timeout=0.5, connections=1)
+        outcomes = send(office, SMTP.message, SMTP.message)
+        office._threads.shutdown(wait=True)
+    assert [(each.code, each.unreachable) for each in outcomes] == [("connect_timeout", True), ("busy", False)]
+
+
 def test_a_connection_lost_in_the_middle_of_the_data_is_not_sent():
     """Without the line that ends them there is nothing that the server may deliver."""
     large = replace(SMTP.message, body="x" * 20_000_000)
