@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from conversations.models.identity import IS_COPY
-from conversations.models.opt_out import OPTED_OUT
+from conversations.models.opt_out import OPTED_OUT, SOME_BY_PSEUDONYM
 from conversations.models.prepared import prepared
 from conversations.models.report import ReportQuerySet
 from conversations.models.status import Status
@@ -52,7 +52,7 @@ claimed AS (
         provider = CASE WHEN provider = ANY(%(accounts)s) THEN provider ELSE (%(accounts)s::text[])[1] END,
         lease_expires_at = statement_timestamp() + %(lease)s, updated_at = statement_timestamp()
     WHERE id = ANY(ARRAY(SELECT id FROM free))
-    RETURNING message.*, {opted_out} AS recipient_opted_out,
+    RETURNING message.*, {opted_out} AS recipient_opted_out, {some_by_pseudonym} AS some_opted_out_by_pseudonym,
         (SELECT planned FROM free WHERE free.id = message.id) AS planned
 ),
 event AS (
@@ -70,8 +70,9 @@ _CLAIMED_OPTED_OUT = OPTED_OUT.format(
     sender="message.sender",
     recipient="lower(message.recipient)",
 )
-CLAIM_DUE = CLAIM.format(which="due.type = %(channel)s", opted_out=_CLAIMED_OPTED_OUT, copy=IS_COPY)
-CLAIM_ONE = CLAIM.format(which="due.id = %(id)s", opted_out=_CLAIMED_OPTED_OUT, copy=IS_COPY)
+_LOOKS = {"opted_out": _CLAIMED_OPTED_OUT, "some_by_pseudonym": SOME_BY_PSEUDONYM, "copy": IS_COPY}
+CLAIM_DUE = CLAIM.format(which="due.type = %(channel)s", **_LOOKS)
+CLAIM_ONE = CLAIM.format(which="due.id = %(id)s", **_LOOKS)
 
 EXPIRE_OVERDUE = """
 WITH overdue AS MATERIALIZED (

@@ -149,8 +149,8 @@ class Message(models.Model):
     opens_thread = False
     """What a client asked for; False for messages that come from elsewhere."""
 
-    recipient_opted_out = False
-    """What a claim found; False for messages that come from elsewhere."""
+    recipient_opted_out = some_opted_out_by_pseudonym = False
+    """What a claim found, of it and of anybody; False for messages that come from elsewhere."""
 
     if TYPE_CHECKING:
         conversation_id: UUID

@@ -28,6 +28,9 @@ OPTED_OUT = """EXISTS (
       AND lower(opt_out.our_address) = lower({sender})
       AND lower(opt_out.their_address) = {recipient})"""
 
+SOME_BY_PSEUDONYM = """EXISTS (
+    SELECT FROM conversations_optout WHERE their_address LIKE 'redacted:%%' AND lifted_at IS NULL)"""
+
 OPT_OUTS_BY_PSEUDONYM = """
 SELECT channel_type, lower(our_address), their_address, test FROM conversations_optout
 WHERE their_address = ANY(%(names)s) AND their_address LIKE 'redacted:%%' AND lifted_at IS NULL"""
@@ -91,7 +94,7 @@ class OptOutQuerySet(models.QuerySet["OptOut"]):
         """Return these claimed messages; of those whose recipient opted out and is known by a pseudonym only, that is
         noted. The others the claim itself has looked at.
         """
-        if not claimed:
+        if not any(message.some_opted_out_by_pseudonym for message in claimed):
             return claimed
         named = [(message, pseudonyms(message.recipient)) for message in claimed]
         with connection.cursor() as cursor:
