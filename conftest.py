@@ -24,7 +24,9 @@ from messaging_project.local.settings_file import setting_names, signing_keys
 SERVER_URLS = ("DATABASE_URL", "REDIS_URL")
 ASKS_FOR_HELP = {"-h", "--help", "-V", "--version"} & set(sys.argv)
 # With `-n` this process runs no test itself: each of those that do has servers of its own.
-HANDS_OUT = "-n" in sys.argv and "PYTEST_XDIST_WORKER" not in os.environ
+HANDS_OUT = (
+    any(each.startswith(("-n", "--numprocesses")) for each in sys.argv) and "PYTEST_XDIST_WORKER" not in os.environ
+)
 
 place = Path(tempfile.mkdtemp(prefix="switchboard-tests-"))
 place.chmod(0o711)  # as root, PostgreSQL runs as nobody, who has to pass through
