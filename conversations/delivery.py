@@ -104,6 +104,7 @@ class Calls:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self._accounts = routes.accounts_for(channel)
+        self._most = routes.calls_in_flight(channel)
         self._ended: SimpleQueue[Outcome] = SimpleQueue()
         self._probes: dict[UUID, AccountState] = {}
         self._waiting: dict[UUID, Waiting] = {}
@@ -118,7 +119,7 @@ class Calls:
         """How many more calls may begin. Those that got stuck take up no room, or a provider that hangs would keep
         messages from the next.
         """
-        return settings.CALLS_IN_FLIGHT - self._under_way
+        return self._most - self._under_way
 
     @property
     def _under_way(self) -> int:

@@ -126,7 +126,7 @@ DEFAULT_PHONE_REGION: str | None = env.str("DEFAULT_PHONE_REGION", default="") o
 LEASE_SECONDS: float = env.float("LEASE_SECONDS", default=60)
 PROVIDER_TIMEOUT_SECONDS: float = env.float("PROVIDER_TIMEOUT_SECONDS", default=20)
 CLAIM_SECONDS: float = env.float("CLAIM_SECONDS", default=20)
-CALLS_IN_FLIGHT: int = env.int("CALLS_IN_FLIGHT", default=128)
+CALLS_IN_FLIGHT: int = env.int("CALLS_IN_FLIGHT", default=96)
 RETRY_BASE_SECONDS: float = env.float("RETRY_BASE_SECONDS", default=2)
 RETRY_CEILING_SECONDS: float = env.float("RETRY_CEILING_SECONDS", default=900)
 EXPIRES_AFTER_SECONDS: float = env.float("EXPIRES_AFTER_SECONDS", default=86_400)

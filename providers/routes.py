@@ -23,10 +23,13 @@ from providers.wire import is_loopback
 
 TWILIO_CALLBACK_PATH = "/api/v1/webhooks/twilio"
 WITH_DOORS = ("twilio", "sendgrid")
-# How many rings a worker answers at once (`-c 4`), each with up to CALLS_IN_FLIGHT calls; so many fewer connections do
-# where one costs a handshake and is free again so soon that nobody waits for long; and Postfix lets a client have 50
-# (https://www.postfix.org/postconf.5.html#smtpd_client_connection_count_limit).
-RINGS, SHARE_WITH_TLS, SMTP_CONNECTIONS = 4, 0.4, 50
+RINGS = 4
+"""How many rings a worker answers at once (`-c 4`)."""
+# A connection to SendGrid costs a handshake. At any time many of a ring's calls have ended and wait to be written down,
+# so that with fewer connections than calls hardly anybody waits for one.
+SHARE_WITH_TLS = 5 / 8
+# What Postfix lets a client have: https://www.postfix.org/postconf.5.html#smtpd_client_connection_count_limit
+SMTP_CONNECTIONS = 50
 
 
 def names_for(channel: str, *, test: bool = False) -> Sequence[str]:
@@ -65,6 +68,15 @@ def accounts_for(channel: Channel) -> Mapping[str, Provider]:
 def account_named(name: str) -> Provider | None:
     """The account that a callback or a message names, None for a name that we do not have."""
     return _account(name) if name in account_names() else None
+
+
+def calls_in_flight(channel: Channel) -> int:
+    """How many calls one ring may have in flight: where a mail server is on the route, as many as it lets in, or mails
+    would wait for a connection in the time that their call may take.
+    """
+    has_mail_server = any(kind_of(name) == "smtp" for name in names_for(channel))
+    most: int = settings.CALLS_IN_FLIGHT
+    return min(most, SMTP_CONNECTIONS // RINGS) if has_mail_server else most
 
 
 def goes_nowhere(name: str) -> bool:
@@ -163,7 +175,7 @@ def _sendgrid(name: str) -> Provider:
         inbound_secret=_setting(name, "inbound_secret"),
         email_activity=_setting(name, "email_activity"),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
-        connections=math.ceil(SHARE_WITH_TLS * RINGS * settings.CALLS_IN_FLIGHT),
+        connections=math.ceil(RINGS * settings.CALLS_IN_FLIGHT * SHARE_WITH_TLS),
         name=name,
     )
 
@@ -172,7 +184,7 @@ def _smtp(name: str) -> Provider:
     return SmtpAccount(
         url=_setting(name, "url"),
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
-        connections=min(RINGS * settings.CALLS_IN_FLIGHT, SMTP_CONNECTIONS),
+        connections=SMTP_CONNECTIONS,
         name=name,
     )
 
@@ -185,6 +197,7 @@ def _sandbox(name: str) -> Provider:
         base_url=settings.SANDBOX_URL,
         callback_url=f"{settings.PUBLIC_URL}{TWILIO_CALLBACK_PATH}?p={name}",
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
+        connections=RINGS * settings.CALLS_IN_FLIGHT,
         name=name,
     )
     mails = SendGridAccount(
@@ -192,6 +205,7 @@ def _sandbox(name: str) -> Provider:
         base_url=settings.SANDBOX_URL,
         webhook_public_key=known.sendgrid_public_key,
         timeout=settings.PROVIDER_TIMEOUT_SECONDS,
+        connections=RINGS * settings.CALLS_IN_FLIGHT,
         name=name,
     )
     return SandboxAccount(texts, mails)

@@ -102,7 +102,7 @@ class SendGridAccount:
         inbound_public_key: str = "",
         inbound_secret: str = "",
         email_activity: bool = False,
-        connections: int = 192,
+        connections: int,
         name: str = "sendgrid",
     ) -> None:
         self.name = name

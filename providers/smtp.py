@@ -79,7 +79,7 @@ class SmtpAccount:
     longest that a call may take, in seconds, `connections` how many may be under way. Without a URL nothing is sent.
     """
 
-    def __init__(self, *, url: str, timeout: float, connections: int = 64, name: str = "smtp") -> None:
+    def __init__(self, *, url: str, timeout: float, connections: int, name: str = "smtp") -> None:
         self.name = name
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix=name)
@@ -106,8 +106,6 @@ class SmtpAccount:
             async with asyncio.timeout(self._timeout):
                 return await asyncio.wrap_future(told)
         except TimeoutError:
-            if told.cancelled():
-                raise NotSent("All connections to the mail server were taken for too long.", code="busy") from None
             raise _late(begun=not call.give_up()) from None
         except asyncio.CancelledError:
             call.give_up()

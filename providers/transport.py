@@ -4,8 +4,6 @@ Both SDKs would rather use clients of their own, SendGrid's with a new connectio
 answer proves is the same for both, so it is said here: what goes wrong before the request is written never left.
 """
 
-import asyncio
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -19,15 +17,9 @@ CONNECT_SECONDS = 5.0
 # Shorter than any server's: an idle connection that the other side is about to close never gets a POST.
 KEEPALIVE_SECONDS = 10.0
 
-
-class _Busy(Exception):
-    """A call's turn did not come in time."""
-
-
 # What may end a call without an answer → our outcome, a short word and a sentence about the provider or its setting.
 # The first that fits counts.
 _BROKEN_CALLS: Sequence[tuple[type[Exception], type[ProviderError], str, str]] = (
-    (_Busy, NotSent, "busy", "All connections to {provider} were taken for too long."),
     (aiohttp.InvalidURL, Misconfigured, "bad_base_url", "{setting} is no http(s) URL with a host and no user."),
     (UnicodeEncodeError, Rejected, "unencodable", "The message contains characters that UTF-8 can't carry."),
     (aiohttp.ClientConnectorDNSError, NotSent, "dns", "{provider}'s host name could not be resolved."),
@@ -71,22 +63,26 @@ class Transport:
     """One aiohttp session, made inside the loop that uses it first and kept for that loop.
 
     Where `base_url`, below which all requests are, is no web address, none is made. `limit` is how many connections
-    may be open at once; further calls wait for their turn. A call ends after `timeout` seconds in all; its turn, and
-    then resolving, connecting and TLS, may each take at most half of that, or 5 s.
+    may be open at once (aiohttp's own default is 100). A call ends after `timeout` seconds in all; waiting for a
+    connection, resolving, connecting and TLS may take at most half of it, or 5 s.
     """
 
     def __init__(self, base_url: str, timeout: float, limit: int) -> None:
         self._base_url = base_url
         self._is_web_address = _is_web_address(base_url)
         self._timeout = timeout
-        self._patience = min(CONNECT_SECONDS, timeout / 2)
-        # Our own, as the connector's limit would make a busy provider look like one that can't be reached.
-        self._turns = asyncio.Semaphore(limit)
+        self._limit = limit
         self._session: aiohttp.ClientSession | None = None
 
     def _open(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
+            connector=_Connector(limit=self._limit, keepalive_timeout=KEEPALIVE_SECONDS),
+            # The ceiling rounds timeouts up to whole seconds; the lease has no second to give away.
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeout,
+                connect=min(CONNECT_SECONDS, self._timeout / 2),
+                ceil_threshold=self._timeout + 1,
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -104,37 +100,16 @@ class Transport:
         """
         if not self._is_web_address:
             raise aiohttp.InvalidURL(self._base_url)
-        timeout = await self._turn()
-        try:
-            if self._session is None:
-                self._session = self._open()
-            async with self._session.request(
-                method, url, params=params, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                text = (await response.read()).decode("utf-8", "replace")
-                answer = Answer(response.status, text, response.headers)
-                if not 200 <= answer.status < 300:
-                    raise Refusal(answer)
-                return answer
-        finally:
-            self._turns.release()
-
-    async def _turn(self) -> aiohttp.ClientTimeout:
-        """Wait until a connection may be taken; return the timeouts of what is left of the call. Raises `_Busy`."""
-        if not self._turns.locked():
-            await self._turns.acquire()
-            return self._timeouts(self._timeout)
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise _Busy from None
-        return self._timeouts(self._timeout - (time.monotonic() - began))
-
-    def _timeouts(self, left: float) -> aiohttp.ClientTimeout:
-        # The ceiling rounds timeouts up to whole seconds; the lease has no second to give away.
-        return aiohttp.ClientTimeout(total=left, connect=self._patience, ceil_threshold=self._timeout + 1)
+        if self._session is None:
+            self._session = self._open()
+        async with self._session.request(
+            method, url, params=params, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            text = (await response.read()).decode("utf-8", "replace")
+            answer = Answer(response.status, text, response.headers)
+            if not 200 <= answer.status < 300:
+                raise Refusal(answer)
+            return answer
 
     async def close(self) -> None:
         """Close the session; the next request would open another."""

@@ -78,7 +78,8 @@ class TwilioAccount:
     """One Twilio account, as `providers.base.Provider` promises.
 
     `callback_url` is where status callbacks go, None for none; `base_url` is Twilio's API or what stands in for it;
-    `timeout` is the longest that a call may take, in seconds. Without credentials nothing is sent or believed.
+    `timeout` is the longest that a call may take, in seconds, and `connections` how many may be open. Without
+    credentials nothing is sent or believed.
 
     Callbacks are believed when signed with `auth_token`, with `secondary_auth_token` while tokens are rotated, or with
     one of `shared_keys` (the key's id → its secret; https://www.twilio.com/docs/usage/webhooks/webhook-shared-keys).
@@ -93,7 +94,7 @@ class TwilioAccount:
         base_url: str,
         callback_url: str | None,
         timeout: float,
-        connections: int = 256,
+        connections: int,
         name: str = "twilio",
         secondary_auth_token: str = "",
         subaccount_tokens: Mapping[str, str] | None = None,

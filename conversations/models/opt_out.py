@@ -28,8 +28,10 @@ OPTED_OUT = """EXISTS (
       AND lower(opt_out.our_address) = lower({sender})
       AND lower(opt_out.their_address) = {recipient})"""
 
-SOME_BY_PSEUDONYM = """EXISTS (
-    SELECT FROM conversations_optout WHERE their_address LIKE 'redacted:%%' AND lifted_at IS NULL)"""
+# Not EXISTS: where it takes many for such ones, the planner would read the table for the first of them.
+SOME_BY_PSEUDONYM = """(
+    SELECT true FROM conversations_optout WHERE their_address LIKE 'redacted:%%' AND lifted_at IS NULL
+    ORDER BY their_address LIMIT 1) IS TRUE"""
 
 OPT_OUTS_BY_PSEUDONYM = """
 SELECT channel_type, lower(our_address), their_address, test FROM conversations_optout

@@ -66,7 +66,7 @@ def test_no_long_task_of_the_sweeper_keeps_the_next_sweep_from_its_turn():
 
 
 @pytest.mark.parametrize("channel", ["sms", "mms", "email"])
-def test_a_provider_has_connections_for_all_rings_that_a_worker_answers_at_once(channel):
+def test_a_worker_answers_as_many_rings_at_once_as_its_accounts_have_connections_for(channel):
     assert threads_of(f"worker-{channel}") == RINGS
 
 

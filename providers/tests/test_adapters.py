@@ -32,18 +32,18 @@ TWILIO_SID = "AC0123456789abcdef0123456789abcdef"
 
 
 def twilio(url, sid=TWILIO_SID, token="token", timeout=5.0, callback_url="http://127.0.0.1:9/hook", **more):
-    return TwilioAccount(
-        account_sid=sid, auth_token=token, base_url=url, callback_url=callback_url, timeout=timeout, **more
-    )
+    more = {"account_sid": sid, "auth_token": token, "callback_url": callback_url, "connections": 64, **more}
+    return TwilioAccount(base_url=url, timeout=timeout, **more)
 
 
 def sendgrid(url, key="SG.key", public_key="", timeout=5.0, **more):
-    return SendGridAccount(api_key=key, base_url=url, webhook_public_key=public_key, timeout=timeout, **more)
+    more = {"api_key": key, "webhook_public_key": public_key, "connections": 64, **more}
+    return SendGridAccount(base_url=url, timeout=timeout, **more)
 
 
 def smtp(url, has_url=True, timeout=5.0, **more):
     url = url.replace("https:", "smtps:").replace("http:", "smtp:")
-    return SmtpAccount(url=url if has_url else "", timeout=timeout, **more)
+    return SmtpAccount(url=url if has_url else "", timeout=timeout, connections=64, **more)
 
 
 @dataclass(frozen=True)
@@ -267,31 +267,6 @@ def test_what_comes_unasked_is_nobodys_answer(kind):
 def test_a_base_url_that_is_none_keeps_the_message(any_kind, base_url):
     outcome = send(any_kind.make(base_url), any_kind.message)
     assert (type(outcome), outcome.code) == (Misconfigured, "bad_base_url")
-
-
-def test_a_call_that_finds_all_connections_taken_was_not_sent_and_the_provider_is_as_reachable_as_before(kind):
-    taken, free = threading.Event(), threading.Event()
-
-    def slow(connection):
-        taken.set()
-        free.wait(10)
-        connection.sendall(GOOD_ANSWERS[kind.name])
-
-    async def one_and_two_more(account):
-        first = asyncio.create_task(account.send(kind.message))
-        await asyncio.to_thread(taken.wait, 10)
-        with pytest.raises(NotSent) as outcome:
-            await account.send(kind.message)
-        free.set()
-        await first
-        await account.send(kind.message)
-        await account.close()
-        return outcome.value
-
-    with answering(slow) as server:
-        outcome = asyncio.run(one_and_two_more(kind.make(server.url, timeout=2, connections=1)))
-        assert (outcome.code, outcome.unreachable) == ("busy", False)
-        assert (server.connections, len(server.requests)) == (1, 2)
 
 
 def test_connections_are_reused(kind):

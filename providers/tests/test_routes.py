@@ -33,6 +33,13 @@ def test_accounts_come_in_the_order_of_their_route_each_of_its_kind(settings):
     assert (routes.channels_of("smtp"), routes.channels_of("twilio")) == (["email"], ["sms", "mms"])
 
 
+def test_rings_have_no_more_calls_in_flight_than_the_mail_server_on_their_route_lets_in(settings):
+    assert routes.calls_in_flight("email") == settings.CALLS_IN_FLIGHT
+    settings.ROUTES = {**settings.ROUTES, "email": ["sendgrid", "smtp_office"]}
+    assert 0 < routes.RINGS * routes.calls_in_flight("email") <= routes.SMTP_CONNECTIONS
+    assert routes.calls_in_flight("sms") == settings.CALLS_IN_FLIGHT
+
+
 def test_a_name_that_nobody_has_is_none():
     assert routes.account_named("carrier-pigeon") is None
 
