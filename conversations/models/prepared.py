@@ -1,13 +1,12 @@
 """Statements that PostgreSQL plans once for a connection: to plan our long ones anew costs more than to run them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Self, TypeVar
 
 import psycopg
 from django.db import connection, models
 from django.db.backends.utils import CursorWrapper
-from django.db.models.query import RawQuerySet
-from django.db.models.sql.query import RawQuery
 from psycopg.errors import FeatureNotSupported
 from psycopg.pq import TransactionStatus
 from psycopg.types.datetime import TimestamptzLoader
@@ -47,15 +46,40 @@ def prepared_cursor() -> CursorWrapper:
     return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
 
 
-class PreparedQuery(RawQuery):
-    """A raw query over such a cursor."""
-
-    def _execute_query(self) -> None:
-        self.cursor = prepared_cursor()
-        self.cursor.execute(self.sql, self.params)
-
-
 def prepared(model: type[Row], sql: str, parameters: Mapping[str, Any]) -> list[Row]:
-    """Return the objects that `model.objects.raw` would, from a prepared statement."""
-    query: Any = PreparedQuery(sql, connection.alias, parameters)
-    return list(RawQuerySet(sql, model=model, query=query, using=connection.alias))
+    """Return the objects that `model.objects.raw` would, from a prepared statement.
+
+    For a row or two `raw` takes longer to find out what each column is than PostgreSQL for the whole statement; here
+    that is known from the second time on.
+    """
+    with prepared_cursor() as cursor:
+        cursor.execute(sql, parameters)
+        columns = tuple(cursor.pgresult.fname(place) for place in range(cursor.pgresult.nfields))
+        return list(map(reader_of(model, columns), cursor.fetchall()))
+
+
+@lru_cache
+def reader_of(model: type[Row], columns: tuple[bytes, ...]) -> Callable[[Sequence[Any]], Row]:
+    """Return what makes an object of a row with these columns: of the model's fields those that are among them, and an
+    attribute for any other column.
+    """
+    places = {name.decode(): place for place, name in enumerate(columns)}
+    fields = [(places.pop(field.column), field) for field in model._meta.concrete_fields if field.column in places]
+    names = frozenset(field.attname for _, field in fields)
+    converted = [
+        (place, convert, field.get_col(model._meta.db_table))
+        for place, field in fields
+        for convert in field.get_db_converters(connection)
+    ]
+    order, beside = [place for place, _ in fields], places.items()
+
+    def read(row: Sequence[Any]) -> Row:
+        values = list(row)
+        for place, convert, column in converted:
+            values[place] = convert(values[place], column, connection)
+        found = model.from_db(connection.alias, names, [values[place] for place in order])
+        for name, place in beside:
+            setattr(found, name, values[place])
+        return found
+
+    return read
