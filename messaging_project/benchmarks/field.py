@@ -121,6 +121,12 @@ class Field:
         """Whether a worker that was started beside the stack takes tasks."""
         return " ready." in (self.place / f"{name}.log").read_text()
 
+    def last_line_at(self, name: str) -> float:
+        """When a worker that was started beside the stack last wrote to its log, in seconds since the epoch; Celery
+        writes a line when a task has ended.
+        """
+        return (self.place / f"{name}.log").stat().st_mtime
+
     def last_words(self) -> str:
         """The ends of the logs of what is there beside the stack."""
         return "; ".join(f"{log.stem}: {log.read_text()[-500:].strip()}" for log in self.place.glob("*.log"))
