@@ -63,7 +63,8 @@ def line_of(finding: Finding) -> str:
 def verdict(finding: Finding) -> str:
     """Return a row's verdict, and whatever went wrong with counts."""
     faults = [f"{count} {name}" for name in ("errors", "unsent", "doubled") if (count := finding.total(name))]
-    word = "void" if finding.is_void else "ok" if finding.ok else "MISSED"
+    judged = "met" if finding.ok else "MISSED"
+    word = "void" if finding.is_void else judged if finding.row.goal else "–"
     return f"{word}: {', '.join(faults)}" if faults else word
 
 

@@ -53,7 +53,7 @@ def test_a_row_that_lost_or_doubled_a_message_is_void(fault):
 def test_errors_are_counted_and_do_not_make_it_void():
     row = finding(100, 100, errors=2)
     assert row.ok
-    assert line_of(row).endswith("ok: 4 errors")
+    assert line_of(row).endswith("–: 4 errors")
 
 
 def test_what_was_not_accepted_and_yet_was_offered_is_one_too_many():

@@ -1,7 +1,7 @@
 """Sending as people write it by hand: get_or_create, create, one task for each message, the SDK as it comes.
 
 Where it makes a difference it has the better of the usual ways: one transaction, a client for each process rather than
-for each call, and as many threads in its worker as our own has calls in flight.
+for each call, and 64 threads in its worker.
 """
 
 import uuid
