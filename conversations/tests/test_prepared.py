@@ -1,11 +1,13 @@
 """Statements that a connection keeps prepared: a migration in between harms nobody, and a kept plan is a good one."""
 
+from functools import partial
+
 import pytest
 from django.db import NotSupportedError, connection, transaction
 
 from conversations.models import Conversation, Message
 from conversations.models.outcome import Outcome
-from conversations.models.prepared import prepared_cursor
+from conversations.models.prepared import prepared, prepared_cursor
 from conversations.models.status import Status
 from conversations.tests.conftest import another_connection, claim
 from conversations.tests.test_claim import many
@@ -43,6 +45,17 @@ def test_where_that_breaks_a_transaction_the_next_one_is_whole(changing):
         numbers(cursor, "changing")
     with transaction.atomic(), prepared_cursor() as cursor:
         assert numbers(cursor, "changing") == [(1, 2)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("columns", ["*", "*, 1 AS beside", "status, id, created_at, attachments, NULL AS beside"])
+def test_a_row_becomes_the_object_that_raw_would_make_of_it(accept, columns):
+    accept(type="mms", attachments=["https://example.com/1.png"], metadata={"order": 1})
+    statement = f"SELECT {columns} FROM conversations_message WHERE status = %(status)s"
+    [ours], [raws] = (
+        list(make(statement, {"status": "pending"})) for make in (partial(prepared, Message), Message.objects.raw)
+    )
+    assert {**vars(ours), "_state": vars(ours._state)} == {**vars(raws), "_state": vars(raws._state)}
 
 
 def rows_read(statement):

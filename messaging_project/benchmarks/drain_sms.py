@@ -20,13 +20,14 @@ def drain(field: Field, kind: str, number: int, beside: Sequence[int] = ()) -> R
     with frozen(worker):
         volley = field.accept_batches(kind, number)
         ids = volley.ids
-    began, busy = time.time(), busy_seconds()
+    began, busy_before = time.time(), busy_seconds()
     field.await_drained()
-    seconds, busy = field.sent_at() - began, busy_seconds() - busy
+    cores = (busy_seconds() - busy_before) / (time.time() - began)
+    seconds = field.sent_at() - began
     books = field.compare(ids)
     sent = len(ids) - books["unsent"]
     cpu = (cpu_seconds(worker) - before) / sent * 1000
-    figures = {"rate": sent / seconds, "cpu": cpu, "cores": busy / seconds}
+    figures = {"rate": sent / seconds, "cpu": cpu, "cores": cores}
     return Run(figures=figures, errors=volley.errors + number - len(ids), **books)
 
 
