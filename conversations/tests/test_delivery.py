@@ -187,6 +187,11 @@ def test_no_more_calls_are_in_flight_than_there_are_slots(accept, providers, set
     assert Message.objects.filter(status="sent").count() == 10
 
 
+def test_a_ring_has_no_more_calls_in_flight_than_the_mail_server_on_its_route_lets_in(settings):
+    settings.ROUTES = {**settings.ROUTES, "email": ["sendgrid", "smtp"]}
+    assert delivery.Calls("email").free == delivery.routes.calls_in_flight("email") < settings.CALLS_IN_FLIGHT
+
+
 def test_retry_delays_double_up_to_the_ceiling_and_never_undercut_the_providers_wish(settings):
     settings.RETRY_BASE_SECONDS, settings.RETRY_CEILING_SECONDS = 2, 100
     for attempt, ceiling in [(1, 2), (2, 4), (3, 8), (20, 100)]:

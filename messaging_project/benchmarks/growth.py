@@ -27,6 +27,7 @@ SELECT NOT EXISTS (
       AND pid <> pg_backend_pid())"""
 QUIET_SECONDS = 10
 PAGE = 50
+# A search of a common word takes seconds.
 FEW = 20
 RARE = (RARE_WORD, "+15551000123")
 
